@@ -1,0 +1,99 @@
+"""What the demo and the tests need of any cluster, embedded or not: kubectl and service accounts' credentials."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+from joulery.emulator.pki import kubeconfig, write_secret
+from joulery.errors import ClusterError
+
+KUBECTL_TIMEOUT_S = 120.0
+
+
+class Cluster(Protocol):
+    """A control plane one can administer."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """File with an administrator's credentials."""
+
+    @property
+    def data(self) -> Path:
+        """Folder for files that belong to this cluster."""
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as administrator."""
+
+
+class ExternalCluster:
+    """A cluster that somebody else runs, reached by a kubeconfig."""
+
+    def __init__(self, config: Path, program: Path, data: Path) -> None:
+        self.kubeconfig = config
+        self.data = data
+        self._program = program
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl with the kubeconfig's credentials."""
+        return kubectl(self._program, self.kubeconfig, *arguments, stdin=stdin, check=check)
+
+
+def kubectl(
+    program: Path, config: Path, *arguments: str, stdin: str | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run kubectl against one kubeconfig and no other.
+
+    Raises:
+        ClusterError: it failed and `check` is set; the message holds what it printed.
+    """
+    done = subprocess.run(
+        [str(program), f"--kubeconfig={config}", *arguments],
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=KUBECTL_TIMEOUT_S,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done
+
+
+def service_account_kubeconfig(
+    cluster: Cluster, namespace: str, name: str, *, bound_pod: str | None = None, duration: str = "24h"
+) -> Path:
+    """Write a kubeconfig that speaks as a ServiceAccount, by a token of the TokenRequest API.
+
+    Args:
+        cluster: where the account lives.
+        namespace: of the account, and of the pod.
+        name: of the account.
+        bound_pod: a pod of that account; the token then carries the pod's node and dies with the pod.
+        duration: validity of the token.
+    """
+    request = ["create", "token", name, f"--namespace={namespace}", f"--duration={duration}"]
+    if bound_pod is not None:
+        uid = cluster.kubectl(
+            "get", "pod", bound_pod, f"-n={namespace}", "-o=jsonpath={.metadata.uid}"
+        ).stdout
+        request += [
+            "--bound-object-kind=Pod",
+            f"--bound-object-name={bound_pod}",
+            f"--bound-object-uid={uid}",
+        ]
+    token = cluster.kubectl(*request).stdout.strip()
+    view = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--output=json").stdout)
+    admin = view["clusters"][0]["cluster"]
+    ca_pem = base64.b64decode(admin["certificate-authority-data"])
+    text = kubeconfig(admin["server"], ca_pem, token=token, namespace=namespace)
+    folder = cluster.data / "service-accounts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_secret(folder / f"{namespace}.{bound_pod or name}.kubeconfig", text)
