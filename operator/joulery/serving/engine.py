@@ -1,0 +1,237 @@
+"""One running engine instance, resumable at any instant; emulator, replay and operating points all run this.
+
+An engine is told arrivals and clock changes and asked to live up to a time. An iteration that began before that time
+and ends after it stays in flight; how time is cut never changes what happens. Loading this module loads numba.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from joulery.serving import kernel as at
+from joulery.serving.engine_records import VLLM_ITL_EDGES_NS, EngineCounters, FinishedRequests
+from joulery.serving.instance import FIRST_STEP_TOKENS, SECOND_STEP_TOKENS, InstanceModel, instance_model
+from joulery.serving.request_table import RequestTable
+
+__all__ = [
+    "VLLM_ITL_EDGES_NS",
+    "Engine",
+    "EngineCounters",
+    "FinishedRequests",
+    "InstanceModel",
+    "instance_model",
+]
+
+Ints = npt.NDArray[np.int64]
+
+
+class Engine:
+    """A continuous-batching engine of one variant. Times are integer nanoseconds on a clock of the caller's choice."""
+
+    def __init__(
+        self,
+        model: InstanceModel,
+        *,
+        token_budget: int,
+        max_num_seqs: int,
+        clock_mhz: int,
+        start_ns: int = 0,
+        capacity_hint: int = 256,
+        itl_edges_ns: tuple[int, ...] = VLLM_ITL_EDGES_NS,
+    ) -> None:
+        _check_limits(model, token_budget=token_budget, max_num_seqs=max_num_seqs)
+        self.model = model
+        self._state: Ints = np.zeros(at.STATE_CELLS, np.int64)
+        self._state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL]] = -1
+        self._state[at.NOW] = start_ns
+        self._state[[at.TOKEN_BUDGET, at.MAX_NUM_SEQS]] = token_budget, max_num_seqs
+        self._state[at.KV_CAPACITY] = model.kv_capacity_tokens
+        self._state[at.STEP_TOKENS : at.STEP_TOKENS + 2] = FIRST_STEP_TOKENS, SECOND_STEP_TOKENS
+        self._joules = np.zeros(at.JOULE_CELLS)
+        self._table = RequestTable(capacity_hint=capacity_hint, max_num_seqs=max_num_seqs)
+        self._edges: Ints = np.array(itl_edges_ns, np.int64)
+        self._intervals: Ints = np.zeros(len(itl_edges_ns) + 1, np.int64)
+        self._last_arrival_ns = start_ns
+        self._draining = False
+        self.set_clock(clock_mhz)
+
+    @property
+    def now_ns(self) -> int:
+        """How far this engine has lived."""
+        return int(self._state[at.NOW])
+
+    @property
+    def clock_mhz(self) -> int:
+        """The clock of iterations that start from now on."""
+        return self._clock.clock_mhz
+
+    @property
+    def in_flight(self) -> int:
+        """Requests submitted and not finished, those yet to arrive included."""
+        s = self._state
+        return int(s[at.RUNNING] + s[at.QUEUE_LENGTH] + s[at.PREEMPTED])
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether submissions are refused."""
+        return self._draining
+
+    @property
+    def longest_request_tokens(self) -> int:
+        """Most input and output tokens together that one request may have."""
+        return min(self.model.kv_capacity_tokens, self.model.max_model_length)
+
+    @property
+    def itl_edges_ns(self) -> Ints:
+        """Upper edges of the bins of `itl_histogram`, the last bin being open."""
+        return self._edges
+
+    @property
+    def itl_histogram(self) -> Ints:
+        """Token intervals by bin since the start, a copy."""
+        return self._intervals.copy()
+
+    @property
+    def itl_sum_ns(self) -> int:
+        """Sum of all token intervals since the start."""
+        return int(self._state[at.ITL_SUM_NS])
+
+    @property
+    def energy_j(self) -> float:
+        """Joules of the whole instance since the start, idle time and the iteration in flight up to now included."""
+        s = self._state
+        energy = float(self._joules[at.ENERGY_J]) + 1e-9 * float(s[at.IDLE_NS]) * self._clock.idle_w
+        if s[at.ITERATION_END] >= 0:
+            energy += 1e-9 * float(s[at.NOW] - s[at.ITERATION_START]) * self._flight_w
+        return energy
+
+    def set_clock(self, clock_mhz: int) -> None:
+        """Clock iterations that start from now on; one in flight ends as it began. ValueError outside the device."""
+        clock = self.model.at_clock(clock_mhz)
+        self._clock = clock
+        self._state[at.CLOCK_HOST_NS] = clock.host_ns
+        self._state[at.CLOCK_STREAMING_NS : at.CLOCK_STREAMING_NS + 3] = clock.streaming_ns
+        self._state[at.CLOCK_COMPUTE_PS] = clock.compute_token_ps
+        self._state[at.CLOCK_CONTEXT_PS] = clock.context_token_ps
+        self._state[at.CLOCK_SEQUENCE_PS] = clock.sequence_ps
+        self._joules[at.HOST_W :] = clock.host_w, clock.streaming_w, clock.attention_w, clock.compute_w
+
+    def submit(self, arrival_ns: int, input_tokens: int, output_tokens: int, tag: int = 0) -> None:
+        """Submit one request; as `submit_many`."""
+        one = np.array([[arrival_ns], [input_tokens], [output_tokens], [tag]], np.int64)
+        self.submit_many(one[0], one[1], one[2], one[3])
+
+    def submit_many(
+        self, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints, tags: Ints | None = None
+    ) -> None:
+        """Submit requests in order of arrival, none before now or before one already submitted.
+
+        Raises ValueError for arrivals out of order, for lengths below 1, for a request longer than the engine's limits
+        (cutting it is the caller's duty) and while draining; nothing is submitted then.
+        """
+        if len(arrival_ns) == 0:
+            return
+        self._check_submission(arrival_ns, input_tokens, output_tokens)
+        self._table.append(self._state, arrival_ns, input_tokens, output_tokens, tags)
+        self._last_arrival_ns = int(arrival_ns[-1])
+
+    def advance(self, until_ns: int) -> None:
+        """Live up to a time: all that ends by then, and all that begins before it. ValueError for the past."""
+        if until_ns < self._state[at.NOW]:
+            raise ValueError(f"cannot advance to {until_ns} ns, the engine is at {self.now_ns} ns")
+        table = self._table
+        at.advance(self._state, self._joules, table.rows, table.links, self._edges, self._intervals, until_ns)
+
+    def counters(self) -> EngineCounters:
+        """The engine's gauges and totals now."""
+        s = self._state
+        waiting = int(at.waiting(s, self._table.rows, self._table.queue))
+        return EngineCounters(
+            time_ns=int(s[at.NOW]),
+            running=int(s[at.RUNNING]),
+            waiting=waiting,
+            kv_tokens=int(s[at.KV_TOKENS]),
+            kv_usage=float(s[at.KV_TOKENS] / s[at.KV_CAPACITY]),
+            prompt_tokens_total=int(s[at.PROMPT_TOKENS]),
+            generation_tokens_total=int(s[at.GENERATION_TOKENS]),
+            requests_total=int(s[at.REQUESTS]),
+            preemptions_total=int(s[at.PREEMPTIONS]),
+            energy_j=self.energy_j,
+            power_w=self._flight_w if s[at.ITERATION_END] >= 0 else self._clock.idle_w,
+            oldest_waiting_arrival_ns=self._table.oldest_waiting_ns(s) if waiting else None,
+        )
+
+    def time_shares_ns(self) -> dict[str, int]:
+        """Nanoseconds by kind of time, of completed iterations and idle time."""
+        cells = {
+            "host": at.HOST_NS,
+            "weights": at.STREAMING_NS,
+            "compute": at.COMPUTE_NS,
+            "attention": at.ATTENTION_NS,
+            "idle": at.IDLE_NS,
+        }
+        return {name: int(self._state[cell]) for name, cell in cells.items()}
+
+    def take_finished(self) -> FinishedRequests:
+        """Requests finished since the last call; each is handed out once."""
+        taken = self._table.take_finished(self._state)
+        first, finish, output = taken[:, at.FIRST_TOKEN], taken[:, at.FINISH], taken[:, at.OUTPUT]
+        return FinishedRequests(
+            tag=taken[:, at.TAG],
+            arrival_ns=taken[:, at.ARRIVAL],
+            ttft_ns=first - taken[:, at.ARRIVAL] + self.model.client_ns,
+            tpot_ns=(finish - first) // np.maximum(output - 1, 1),
+            first_token_ns=first + self.model.client_ns,
+            finish_ns=finish,
+            input_tokens=taken[:, at.INPUT],
+            output_tokens=output,
+        )
+
+    def drain(self) -> None:
+        """Refuse submissions from now on; what is in flight ends as usual."""
+        self._draining = True
+
+    def abort(self) -> Ints:
+        """Drop all requests in flight, as a killed pod does, and drain; their tags in order of arrival.
+
+        The iteration in flight counts for the energy up to now and for nothing else.
+        """
+        self._joules[at.ENERGY_J] = self.energy_j - 1e-9 * float(self._state[at.IDLE_NS]) * self._clock.idle_w
+        self._draining = True
+        return self._table.drop_unfinished(self._state)
+
+    @property
+    def _flight_w(self) -> float:
+        """Mean watts of the iteration in flight."""
+        duration = float(self._state[at.ITERATION_END] - self._state[at.ITERATION_START])
+        return float(self._joules[at.FLIGHT_J]) / (1e-9 * duration)
+
+    def _check_submission(self, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints) -> None:
+        if self._draining:
+            raise ValueError("the engine is draining and takes no requests")
+        earliest = max(self._last_arrival_ns, self.now_ns)
+        if arrival_ns[0] < earliest or bool((np.diff(arrival_ns) < 0).any()):
+            raise ValueError(
+                f"arrivals must not fall nor lie before {earliest} ns, got {int(arrival_ns.min())} ns"
+            )
+        if min(int(input_tokens.min()), int(output_tokens.min())) < 1:
+            raise ValueError("a request needs at least one input and one output token")
+        longest = int((input_tokens + output_tokens).max())
+        if longest > self.longest_request_tokens:
+            raise ValueError(
+                f"a request of {longest} input and output tokens exceeds the limit of {self.longest_request_tokens} "
+                f"(KV cache {self.model.kv_capacity_tokens}, maximum model length {self.model.max_model_length})"
+            )
+
+
+def _check_limits(model: InstanceModel, *, token_budget: int, max_num_seqs: int) -> None:
+    if max_num_seqs < 1 or token_budget < max_num_seqs:
+        raise ValueError(
+            f"token budget {token_budget} must be at least max_num_seqs {max_num_seqs}, and that at least 1: "
+            "a full batch decodes one token per request in one iteration"
+        )
+    if model.kv_capacity_tokens < 1:
+        raise ValueError(
+            f"{model.accelerator} TP{model.tensor_parallel_size} has no memory left for a KV cache; use a larger size"
+        )

@@ -1,0 +1,344 @@
+"""Continuous batching, one iteration at a time, compiled.
+
+All state lies in the arrays passed in, so an engine can be stopped at any instant and resumed: what happens depends on
+arrivals and clock changes, never on how the time between them was cut. Semantics are those of vLLM's scheduler:
+decodes first, prefills share the rest of the token budget, a request is admitted when its whole context fits the KV
+cache, the newest is preempted when decodes outgrow it, recomputes its context and is first again.
+
+Self-contained on purpose: numba's cache on disk sees changes of this file only, not of what it would import.
+Loading this module loads numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+_F = TypeVar("_F", bound=Callable[..., object])
+
+# Columns of `requests`: one row per request in flight, or finished and not yet taken. Times in ns, -1 before.
+ARRIVAL, INPUT, OUTPUT, TAG, FIRST_TOKEN, FINISH = 0, 1, 2, 3, 4, 5
+# Tokens generated when it last joined the decoding batch or was preempted; the iteration at which it joined (-1:
+# outside of the batch); when the last token before a preemption came.
+GENERATED, JOINED, LAST_TOKEN = 6, 7, 8
+# Tokens to prefill, reserved in the KV cache from admission, and how many of them are.
+CONTEXT, PREFILLED = 9, 10
+# Doubly linked lists: running requests in order of admission; decoding requests that finish in the same iteration.
+RUN_NEXT, RUN_PREVIOUS, DUE_NEXT, DUE_PREVIOUS = 11, 12, 13, 14
+COLUMNS: Final = 16
+
+# Cells of `state`. ITERATION_END is -1 where no iteration is in flight.
+NOW, ITERATION_START, ITERATION_END, ITERATION = 0, 1, 2, 3
+# Decoding requests, their tokens in the KV cache, and these plus what prefills have reserved.
+DECODES, CONTEXT_TOKENS, KV_TOKENS = 4, 5, 6
+RUNNING, RUN_HEAD, RUN_TAIL = 7, 8, 9
+# The request whose prefill goes on in the next iteration (-1: none); how many prefills the one in flight completes.
+PARTIAL, COMPLETING = 10, 11
+# Submitted and not admitted, arrived or not; height of the stack of preempted requests; finished, not taken.
+QUEUE_HEAD, QUEUE_LENGTH, PREEMPTED, FINISHED = 12, 13, 14, 15
+PREEMPTIONS, PROMPT_TOKENS, GENERATION_TOKENS, REQUESTS, ITL_SUM_NS = 16, 17, 18, 19, 20
+IDLE_NS, HOST_NS, STREAMING_NS, COMPUTE_NS, ATTENTION_NS = 21, 22, 23, 24, 25
+# Shares of the iteration in flight, ns.
+FLIGHT_HOST, FLIGHT_LINEAR, FLIGHT_ATTENTION, FLIGHT_IS_COMPUTE = 26, 27, 28, 29
+TOKEN_BUDGET, MAX_NUM_SEQS, KV_CAPACITY = 30, 31, 32
+# Coefficients at the clock of the next iteration; streaming by number of steps taken (three cells).
+CLOCK_HOST_NS, CLOCK_STREAMING_NS, CLOCK_COMPUTE_PS, CLOCK_CONTEXT_PS, CLOCK_SEQUENCE_PS = 33, 34, 37, 38, 39
+STEP_TOKENS: Final = 40  # two cells, rising
+STATE_CELLS: Final = 42
+
+# Cells of `joules`: energy of completed iterations, of the whole iteration in flight, and watts at the clock.
+ENERGY_J, FLIGHT_J, HOST_W, STREAMING_W, ATTENTION_W, COMPUTE_W = 0, 1, 2, 3, 4, 5
+JOULE_CELLS: Final = 6
+
+
+def _compiled(function: _F) -> _F:
+    """Compile, keeping the machine code on disk where some folder is writable (a read-only image has none)."""
+    try:
+        compiled: _F = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        compiled = numba.njit(nogil=True)(function)
+    return compiled
+
+
+@_compiled
+def _observe(edges: Ints, intervals: Ints, nanoseconds: int, tokens: int) -> None:
+    """Count token intervals in the bin of the first edge >= their length."""
+    low, high = 0, edges.shape[0]
+    while low < high:
+        middle = (low + high) >> 1
+        if edges[middle] < nanoseconds:
+            low = middle + 1
+        else:
+            high = middle
+    intervals[low] += tokens
+
+
+@_compiled
+def _unlink_due(requests: Ints, due: Ints, request: int) -> None:
+    """Take a decoding request out of the list of those that finish with it."""
+    after, before = requests[request, DUE_NEXT], requests[request, DUE_PREVIOUS]
+    if before >= 0:
+        requests[before, DUE_NEXT] = after
+    else:
+        remaining = requests[request, OUTPUT] - requests[request, GENERATED]
+        due[(requests[request, JOINED] + remaining) & (due.shape[0] - 1)] = after
+    if after >= 0:
+        requests[after, DUE_PREVIOUS] = before
+
+
+@_compiled
+def _unlink_running(state: Ints, requests: Ints, request: int) -> None:
+    """Take a request out of the running list."""
+    after, before = requests[request, RUN_NEXT], requests[request, RUN_PREVIOUS]
+    if before >= 0:
+        requests[before, RUN_NEXT] = after
+    else:
+        state[RUN_HEAD] = after
+    if after >= 0:
+        requests[after, RUN_PREVIOUS] = before
+    else:
+        state[RUN_TAIL] = before
+    state[RUNNING] -= 1
+
+
+@_compiled
+def _preempt_newest(state: Ints, requests: Ints, due: Ints, stack: Ints) -> None:
+    """Free the KV cache of the request admitted last and put it at the head of the queue."""
+    request = state[RUN_TAIL]
+    _unlink_running(state, requests, request)
+    if requests[request, JOINED] >= 0:
+        _unlink_due(requests, due, request)
+        generated = requests[request, GENERATED] + state[ITERATION] - requests[request, JOINED]
+        held = requests[request, INPUT] + generated - 1
+        state[DECODES] -= 1
+        state[CONTEXT_TOKENS] -= held
+        state[KV_TOKENS] -= held
+        requests[request, GENERATED] = generated
+        requests[request, JOINED] = -1
+        requests[request, LAST_TOKEN] = state[NOW]
+    else:
+        state[KV_TOKENS] -= requests[request, CONTEXT]
+        if state[PARTIAL] == request:
+            state[PARTIAL] = -1
+    requests[request, PREFILLED] = 0
+    stack[state[PREEMPTED]] = request
+    state[PREEMPTED] += 1
+    state[PREEMPTIONS] += 1
+
+
+@_compiled
+def _admit(state: Ints, requests: Ints, queue: Ints, stack: Ints) -> int:
+    """Admit the head of the queue where its whole context fits the KV cache; the request, or -1."""
+    if state[RUNNING] >= state[MAX_NUM_SEQS]:
+        return -1
+    if state[PREEMPTED] > 0:
+        request = stack[state[PREEMPTED] - 1]
+    elif state[QUEUE_LENGTH] > 0:
+        request = queue[state[QUEUE_HEAD]]
+        if requests[request, ARRIVAL] > state[NOW]:
+            return -1
+    else:
+        return -1
+    context = requests[request, INPUT] + requests[request, GENERATED]
+    if state[KV_TOKENS] + state[DECODES] + context > state[KV_CAPACITY]:
+        return -1
+    if state[PREEMPTED] > 0:
+        state[PREEMPTED] -= 1
+    else:
+        state[QUEUE_HEAD] = (state[QUEUE_HEAD] + 1) & (queue.shape[0] - 1)
+        state[QUEUE_LENGTH] -= 1
+    requests[request, CONTEXT] = context
+    requests[request, PREFILLED] = 0
+    requests[request, RUN_NEXT] = -1
+    requests[request, RUN_PREVIOUS] = state[RUN_TAIL]
+    if state[RUN_TAIL] >= 0:
+        requests[state[RUN_TAIL], RUN_NEXT] = request
+    else:
+        state[RUN_HEAD] = request
+    state[RUN_TAIL] = request
+    state[RUNNING] += 1
+    state[KV_TOKENS] += context
+    return request
+
+
+@_compiled
+def _fill_prefills(state: Ints, requests: Ints, queue: Ints, stack: Ints, completing: Ints) -> int:
+    """Give the budget that decodes leave to prefills, first come first served; the prefill tokens taken."""
+    left = state[TOKEN_BUDGET] - state[DECODES]
+    taken = 0
+    state[COMPLETING] = 0
+    request = state[PARTIAL]
+    while left > 0:
+        if request < 0:
+            request = _admit(state, requests, queue, stack)
+            if request < 0:
+                break
+        chunk = min(left, requests[request, CONTEXT] - requests[request, PREFILLED])
+        requests[request, PREFILLED] += chunk
+        left -= chunk
+        taken += chunk
+        if requests[request, PREFILLED] < requests[request, CONTEXT]:
+            break
+        completing[state[COMPLETING]] = request
+        state[COMPLETING] += 1
+        request = -1
+    state[PARTIAL] = request
+    return taken
+
+
+@_compiled
+def _launch(state: Ints, joules: Floats, prefill_tokens: int) -> None:
+    """Put the iteration in flight: its duration by share, and its energy, both at the clock of this instant."""
+    tokens = state[DECODES] + prefill_tokens
+    steps = 0
+    if tokens > state[STEP_TOKENS]:
+        steps = 2 if tokens > state[STEP_TOKENS + 1] else 1
+    streaming = state[CLOCK_STREAMING_NS + steps]
+    compute = (state[CLOCK_COMPUTE_PS] * tokens + 500) // 1000
+    host = state[CLOCK_HOST_NS] + (state[CLOCK_SEQUENCE_PS] * state[DECODES] + 500) // 1000
+    attention = (state[CLOCK_CONTEXT_PS] * state[CONTEXT_TOKENS] + 500) // 1000
+    linear, watts = (compute, joules[COMPUTE_W]) if compute > streaming else (streaming, joules[STREAMING_W])
+    state[FLIGHT_HOST] = host
+    state[FLIGHT_LINEAR] = linear
+    state[FLIGHT_ATTENTION] = attention
+    state[FLIGHT_IS_COMPUTE] = compute > streaming
+    joules[FLIGHT_J] = 1e-9 * (host * joules[HOST_W] + linear * watts + attention * joules[ATTENTION_W])
+    state[ITERATION_START] = state[NOW]
+    state[ITERATION_END] = state[NOW] + host + linear + attention
+
+
+@_compiled
+def _finish(state: Ints, requests: Ints, finished: Ints, request: int) -> None:
+    """Release a request that has all its tokens."""
+    _unlink_running(state, requests, request)
+    held = requests[request, INPUT] + requests[request, OUTPUT] - 1
+    state[KV_TOKENS] -= held
+    state[CONTEXT_TOKENS] -= held
+    state[DECODES] -= 1
+    requests[request, FINISH] = state[NOW]
+    requests[request, JOINED] = -1
+    finished[state[FINISHED]] = request
+    state[FINISHED] += 1
+    state[REQUESTS] += 1
+
+
+@_compiled
+def _join(state: Ints, requests: Ints, due: Ints, finished: Ints, request: int) -> None:
+    """Let a request whose prefill is complete emit a token and decode from then on."""
+    state[GENERATION_TOKENS] += 1
+    state[CONTEXT_TOKENS] += requests[request, CONTEXT]
+    state[DECODES] += 1
+    requests[request, GENERATED] += 1
+    requests[request, JOINED] = state[ITERATION]
+    remaining = requests[request, OUTPUT] - requests[request, GENERATED]
+    if remaining == 0:
+        _finish(state, requests, finished, request)
+        return
+    cell = (state[ITERATION] + remaining) & (due.shape[0] - 1)
+    requests[request, DUE_PREVIOUS] = -1
+    requests[request, DUE_NEXT] = due[cell]
+    if due[cell] >= 0:
+        requests[due[cell], DUE_PREVIOUS] = request
+    due[cell] = request
+
+
+@_compiled
+def _land(
+    state: Ints,
+    joules: Floats,
+    requests: Ints,
+    due: Ints,
+    completing: Ints,
+    finished: Ints,
+    edges: Ints,
+    intervals: Ints,
+) -> None:
+    """Complete the iteration in flight: tokens out, requests finished, prefills into the decoding batch."""
+    state[NOW] = state[ITERATION_END]
+    duration = state[ITERATION_END] - state[ITERATION_START]
+    state[ITERATION_END] = -1
+    state[ITERATION] += 1
+    joules[ENERGY_J] += joules[FLIGHT_J]
+    state[HOST_NS] += state[FLIGHT_HOST]
+    state[COMPUTE_NS if state[FLIGHT_IS_COMPUTE] else STREAMING_NS] += state[FLIGHT_LINEAR]
+    state[ATTENTION_NS] += state[FLIGHT_ATTENTION]
+    decodes = state[DECODES]
+    if decodes > 0:
+        state[CONTEXT_TOKENS] += decodes
+        state[KV_TOKENS] += decodes
+        state[GENERATION_TOKENS] += decodes
+        state[ITL_SUM_NS] += decodes * duration
+        _observe(edges, intervals, duration, decodes)
+        cell = state[ITERATION] & (due.shape[0] - 1)
+        request = due[cell]
+        due[cell] = -1
+        while request >= 0:
+            after = requests[request, DUE_NEXT]
+            _finish(state, requests, finished, request)
+            request = after
+    for i in range(state[COMPLETING]):
+        request = completing[i]
+        if requests[request, FIRST_TOKEN] < 0:
+            requests[request, FIRST_TOKEN] = state[NOW]
+            state[PROMPT_TOKENS] += requests[request, INPUT]
+        else:
+            since = state[NOW] - requests[request, LAST_TOKEN]
+            state[ITL_SUM_NS] += since
+            _observe(edges, intervals, since, 1)
+        _join(state, requests, due, finished, request)
+    state[COMPLETING] = 0
+
+
+@_compiled
+def advance(
+    state: Ints,
+    joules: Floats,
+    requests: Ints,
+    links: tuple[Ints, Ints, Ints, Ints, Ints],
+    edges: Ints,
+    intervals: Ints,
+    until_ns: int,
+) -> None:
+    """Live through everything before `until_ns`; what begins exactly then waits for the next call.
+
+    `links` are the queue (ring), the stack of preempted requests, the ring of due lists, completing and finished.
+    """
+    queue, stack, due, completing, finished = links
+    while True:
+        if state[ITERATION_END] >= 0:
+            if state[ITERATION_END] > until_ns:
+                break
+            _land(state, joules, requests, due, completing, finished, edges, intervals)
+        if state[NOW] >= until_ns:
+            break
+        while state[KV_TOKENS] + state[DECODES] > state[KV_CAPACITY]:
+            _preempt_newest(state, requests, due, stack)
+        prefill_tokens = _fill_prefills(state, requests, queue, stack, completing)
+        if state[DECODES] > 0 or prefill_tokens > 0:
+            _launch(state, joules, prefill_tokens)
+            continue
+        wake = until_ns
+        if state[QUEUE_LENGTH] > 0:
+            wake = min(wake, requests[queue[state[QUEUE_HEAD]], ARRIVAL])
+        state[IDLE_NS] += wake - state[NOW]
+        state[NOW] = wake
+    state[NOW] = max(state[NOW], until_ns)
+
+
+@_compiled
+def waiting(state: Ints, requests: Ints, queue: Ints) -> int:
+    """Requests that have arrived and are not admitted, the preempted ones among them."""
+    low, high = 0, state[QUEUE_LENGTH]
+    while low < high:
+        middle = (low + high) >> 1
+        if requests[queue[(state[QUEUE_HEAD] + middle) & (queue.shape[0] - 1)], ARRIVAL] <= state[NOW]:
+            low = middle + 1
+        else:
+            high = middle
+    return low + state[PREEMPTED]

@@ -1,0 +1,133 @@
+"""The growing arrays of an engine: request rows with a free list, the arrival queue, the ring of due lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from joulery.serving import kernel as at
+
+Ints = npt.NDArray[np.int64]
+Links = tuple[Ints, Ints, Ints, Ints, Ints]
+
+
+class RequestTable:
+    """Rows of requests in flight or finished and not taken; sizes are powers of two and double when full."""
+
+    def __init__(self, *, capacity_hint: int, max_num_seqs: int) -> None:
+        size = _power_of_two(max(capacity_hint, 16))
+        self.rows: Ints = np.full((size, at.COLUMNS), -1, np.int64)
+        self._free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
+        self._free_count = size
+        self._queue: Ints = np.zeros(size, np.int64)
+        self._finished: Ints = np.zeros(size, np.int64)
+        self._due: Ints = np.full(1024, -1, np.int64)
+        self._stack: Ints = np.zeros(max_num_seqs, np.int64)
+        self._completing: Ints = np.zeros(max_num_seqs, np.int64)
+        self._relink()
+
+    links: Links
+
+    def append(
+        self, state: Ints, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints, tags: Ints | None
+    ) -> None:
+        """Put requests at the end of the queue."""
+        count = len(arrival_ns)
+        while self._free_count < count:
+            self._double_rows(state)
+        self._widen_due(state, int(output_tokens.max()))
+        rows = self._free[self._free_count - count : self._free_count][::-1].copy()
+        self._free_count -= count
+        self.rows[rows] = -1
+        self.rows[rows, at.ARRIVAL] = arrival_ns
+        self.rows[rows, at.INPUT] = input_tokens
+        self.rows[rows, at.OUTPUT] = output_tokens
+        self.rows[rows, at.TAG] = 0 if tags is None else tags
+        self.rows[rows, at.GENERATED] = 0
+        tail = int(state[at.QUEUE_HEAD] + state[at.QUEUE_LENGTH])
+        self._queue[np.arange(tail, tail + count) & (len(self._queue) - 1)] = rows
+        state[at.QUEUE_LENGTH] += count
+
+    def take_finished(self, state: Ints) -> Ints:
+        """Rows of finished requests, in order of completion; they are free from then on."""
+        indices = self._finished[: int(state[at.FINISHED])].copy()
+        taken: Ints = self.rows[indices]
+        self._release(indices)
+        state[at.FINISHED] = 0
+        return taken
+
+    def drop_unfinished(self, state: Ints) -> Ints:
+        """Free the rows of all requests in flight; their tags in order of arrival."""
+        indices = self._unfinished(state)
+        tags: Ints = self.rows[indices, at.TAG].copy()
+        self._release(indices)
+        self._due[:] = -1
+        state[[at.RUNNING, at.QUEUE_LENGTH, at.PREEMPTED, at.COMPLETING]] = 0
+        state[[at.DECODES, at.CONTEXT_TOKENS, at.KV_TOKENS]] = 0
+        state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL]] = -1
+        return tags
+
+    def oldest_waiting_ns(self, state: Ints) -> int:
+        """Arrival of the request waiting longest; there must be one."""
+        preempted = self._stack[: int(state[at.PREEMPTED])]
+        arrivals = self.rows[preempted, at.ARRIVAL].tolist()
+        if state[at.QUEUE_LENGTH] > 0:
+            arrivals.append(int(self.rows[self._queue[state[at.QUEUE_HEAD]], at.ARRIVAL]))
+        return int(min(arrivals))
+
+    @property
+    def queue(self) -> Ints:
+        """The ring of submitted requests."""
+        return self._queue
+
+    def _unfinished(self, state: Ints) -> Ints:
+        indices = self._stack[: int(state[at.PREEMPTED])].tolist()
+        request = int(state[at.RUN_HEAD])
+        while request >= 0:
+            indices.append(request)
+            request = int(self.rows[request, at.RUN_NEXT])
+        indices.extend(self._queued(state).tolist())
+        found: Ints = np.array(indices, np.int64)
+        return found[np.argsort(self.rows[found, at.ARRIVAL], kind="stable")]
+
+    def _queued(self, state: Ints) -> Ints:
+        head = int(state[at.QUEUE_HEAD])
+        places = np.arange(head, head + int(state[at.QUEUE_LENGTH])) & (len(self._queue) - 1)
+        queued: Ints = self._queue[places]
+        return queued
+
+    def _release(self, indices: Ints) -> None:
+        self._free[self._free_count : self._free_count + len(indices)] = indices
+        self._free_count += len(indices)
+
+    def _double_rows(self, state: Ints) -> None:
+        size = len(self.rows)
+        queued = self._queued(state)
+        self.rows = np.concatenate([self.rows, np.full((size, at.COLUMNS), -1, np.int64)])
+        free = np.zeros(2 * size, np.int64)
+        free[:size] = np.arange(2 * size - 1, size - 1, -1)
+        free[size : size + self._free_count] = self._free[: self._free_count]
+        self._free, self._free_count = free, size + self._free_count
+        self._queue = np.zeros(2 * size, np.int64)
+        self._queue[: len(queued)] = queued
+        state[at.QUEUE_HEAD] = 0
+        self._finished = np.concatenate([self._finished, np.zeros(size, np.int64)])
+        self._relink()
+
+    def _widen_due(self, state: Ints, longest_output: int) -> None:
+        """Let the ring of due lists span the longest answer; lists keep their iteration."""
+        old = len(self._due)
+        if longest_output < old:
+            return
+        wide = np.full(_power_of_two(longest_output + 1), -1, np.int64)
+        ahead = int(state[at.ITERATION]) + np.arange(old)
+        wide[ahead & (len(wide) - 1)] = self._due[ahead & (old - 1)]
+        self._due = wide
+        self._relink()
+
+    def _relink(self) -> None:
+        self.links = (self._queue, self._stack, self._due, self._completing, self._finished)
+
+
+def _power_of_two(at_least: int) -> int:
+    return 1 << (at_least - 1).bit_length()
