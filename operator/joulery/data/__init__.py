@@ -1,0 +1,1 @@
+"""Data that ships with Joulery: traces and profiles, with licence and attribution."""

@@ -1,0 +1,1 @@
+"""The words of Joulery as frozen dataclasses: pure, standard library only."""

@@ -1,0 +1,91 @@
+"""Clock tables and the governor that reads them: the fast loop's decision, pure.
+
+Rows are indexed by clock-invariant load (prompt and generation tokens per second of one instance): running
+requests rise when the clock falls and would feed back. Used unchanged by the node agent and by the replay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRow:
+    """The clock that suffices up to these loads, per instance."""
+
+    prompt_tokens_per_s: float
+    generation_tokens_per_s: float
+    clock_mhz: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockGuards:
+    """Signals that send an instance to its highest clock at once, whatever its rows say."""
+
+    max_running_requests: int = 192
+    max_kv_usage: float = 0.85
+    max_queue_age_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ClockTable:
+    """Rows by rising load; beyond the last row `highest_mhz` holds. `dwell_s` delays every way down."""
+
+    name: str
+    rows: tuple[ClockRow, ...]
+    lowest_mhz: int
+    highest_mhz: int
+    guards: ClockGuards = ClockGuards()
+    dwell_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSample:
+    """What one instance reports in one clock epoch; `queue_age_s` is 0 with an empty queue."""
+
+    at_s: float
+    prompt_tokens_per_s: float
+    generation_tokens_per_s: float
+    running_requests: float
+    waiting_requests: float
+    kv_usage: float
+    queue_age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorState:
+    """What the governor remembers of one instance."""
+
+    clock_mhz: int
+    lower_since_s: float | None = None
+    highest_since_s: float | None = None
+
+
+def wanted_clock_mhz(table: ClockTable, sample: EngineSample) -> int:
+    """The table's answer to one sample, without memory."""
+    guards = table.guards
+    if (
+        sample.running_requests > guards.max_running_requests
+        or sample.kv_usage > guards.max_kv_usage
+        or sample.queue_age_s > guards.max_queue_age_s
+    ):
+        return table.highest_mhz
+    for row in table.rows:
+        if (
+            sample.prompt_tokens_per_s <= row.prompt_tokens_per_s
+            and sample.generation_tokens_per_s <= row.generation_tokens_per_s
+        ):
+            return min(max(row.clock_mhz, table.lowest_mhz), table.highest_mhz)
+    return table.highest_mhz
+
+
+def govern(table: ClockTable, state: GovernorState, sample: EngineSample) -> GovernorState:
+    """The state after one sample: up at once, down only after `dwell_s` of samples that all wanted less."""
+    wanted = wanted_clock_mhz(table, sample)
+    highest_since = (state.highest_since_s or sample.at_s) if wanted >= table.highest_mhz else None
+    if wanted >= state.clock_mhz:
+        return GovernorState(wanted, None, highest_since)
+    since = state.lower_since_s if state.lower_since_s is not None else sample.at_s
+    if sample.at_s - since >= table.dwell_s:
+        return GovernorState(wanted, None, highest_since)
+    return replace(state, lower_since_s=since, highest_since_s=highest_since)

@@ -1,0 +1,99 @@
+"""An immutable snapshot of what runs: pools with their replicas, and nodes with their GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from joulery.domain.keys import ObjectKey
+from joulery.domain.pool import Pool
+from joulery.domain.verdict import Verdict
+
+
+class ReplicaPhase(StrEnum):
+    """Where a replica is between wish and end."""
+
+    UNSCHEDULED = "Unscheduled"
+    STARTING = "Starting"
+    READY = "Ready"
+    TERMINATING = "Terminating"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One running engine, its times in seconds since the Unix epoch."""
+
+    name: str
+    uid: str
+    phase: ReplicaPhase
+    created_s: float
+    node: str | None = None
+    address: str | None = None
+    ready_since_s: float | None = None
+    running_requests: int | None = None
+    deletion_cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VariantState:
+    """A variant's workload as observed; `desired` is `spec.replicas`, None where the target does not exist.
+
+    `hold` says why its replicas must not be written (missing, autoscaled, claimed twice), else None.
+    """
+
+    variant: str
+    desired: int | None
+    replicas: tuple[Replica, ...] = ()
+    hold: Verdict | None = None
+
+    def in_phase(self, phase: ReplicaPhase) -> tuple[Replica, ...]:
+        """Replicas in one phase."""
+        return tuple(r for r in self.replicas if r.phase is phase)
+
+    @property
+    def ready(self) -> int:
+        """Replicas that serve."""
+        return len(self.in_phase(ReplicaPhase.READY))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool with its variants' workloads, in the order of the pool's variants."""
+
+    pool: Pool
+    variants: tuple[VariantState, ...]
+
+    def variant(self, name: str) -> VariantState:
+        """The state of the variant of that name; KeyError where there is none."""
+        for candidate in self.variants:
+            if candidate.variant == name:
+                return candidate
+        raise KeyError(f"pool {self.pool.key} has no variant {name!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node with GPUs; `free_gpus` are those no pod holds, ours or foreign."""
+
+    name: str
+    accelerator: str
+    gpus: int
+    free_gpus: int
+    schedulable: bool = True
+    agent_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One snapshot; `observed_at_s` is the only clock the pure layers know."""
+
+    observed_at_s: float
+    pools: tuple[PoolState, ...]
+    nodes: tuple[NodeState, ...]
+
+    def pool(self, key: ObjectKey) -> PoolState:
+        """The pool of that key; KeyError where it is not in the snapshot."""
+        for candidate in self.pools:
+            if candidate.pool.key == key:
+                return candidate
+        raise KeyError(f"no pool {key} in the snapshot")

@@ -1,0 +1,35 @@
+"""What must survive a restart: one typed block of the pool's status.
+
+Written before the action it guards. Losing it makes Joulery slower, never wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class VariantMemory:
+    """What was last set on one variant and when; `startup_s` is learned, None until a start was seen."""
+
+    variant: str
+    last_set_replicas: int | None = None
+    last_up_s: float | None = None
+    last_down_s: float | None = None
+    startup_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMemory:
+    """Restart block of one pool. `goal_*` is the last decided end state, reached step by step."""
+
+    plan_id: str | None = None
+    planned_at_s: float | None = None
+    goal_variant: str | None = None
+    goal_replicas: int | None = None
+    goal_clock_mhz: int | None = None
+    variants: tuple[VariantMemory, ...] = ()
+
+    def variant(self, name: str) -> VariantMemory:
+        """Memory of one variant, empty where nothing was remembered."""
+        return next((v for v in self.variants if v.variant == name), VariantMemory(name))

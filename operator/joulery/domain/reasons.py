@@ -1,0 +1,103 @@
+"""Every reason that a user can meet, in one place.
+
+A reason is a PascalCase constant that appears unchanged in conditions, Events, metric labels and logs.
+"""
+
+from __future__ import annotations
+
+# Accepted
+ACCEPTED = "Accepted"
+INVALID_SPEC = "InvalidSpec"
+UNKNOWN_ENGINE = "UnknownEngine"
+TARGET_CONFLICT = "TargetConflict"
+UNSUPPORTED_FIELD = "UnsupportedField"
+
+# ProfileAvailable
+PROFILE_FOUND = "ProfileFound"
+PROFILE_MISSING = "ProfileMissing"
+PROFILE_INVALID = "ProfileInvalid"
+PROFILE_LACKS_VARIANT = "ProfileLacksVariant"
+
+# MetricsAvailable
+METRICS_FRESH = "MetricsFresh"
+METRICS_MISSING = "MetricsMissing"
+METRICS_STALE = "MetricsStale"
+METRICS_INVALID = "MetricsInvalid"
+METRICS_QUERY_FAILED = "MetricsQueryFailed"
+METRICS_UNREACHABLE = "MetricsUnreachable"
+METRICS_COUNTER_RESET = "MetricsCounterReset"
+
+# Feasible
+FEASIBLE = "Feasible"
+OBJECTIVE_UNREACHABLE = "ObjectiveUnreachable"
+INSUFFICIENT_GPUS = "InsufficientGPUs"
+INSUFFICIENT_REPLICAS = "InsufficientReplicas"
+
+# Planned
+PLANNED = "Planned"
+HELD = "Held"
+NO_POLICY = "NoPolicy"
+NO_DEMAND_YET = "NoDemandYet"
+SOLVER_TIME_LIMIT = "SolverTimeLimit"
+SOLVER_FAILED = "SolverFailed"
+FALLBACK_PLAN = "FallbackPlan"
+UP_ONLY_PLAN = "UpOnlyPlan"
+OBSERVING = "Observing"
+RECOMMENDING = "Recommending"
+
+# Actuated
+ACTUATED = "Actuated"
+NOT_ACTING = "NotActing"
+KNOB_NOT_ENABLED = "KnobNotEnabled"
+TARGET_NOT_FOUND = "TargetNotFound"
+TARGET_NOT_SCALABLE = "TargetNotScalable"
+FOREIGN_SCALER = "ForeignScaler"
+REPLICAS_MOVED = "ReplicasMoved"
+RESHARDING = "Resharding"
+SCALING = "Scaling"
+WRITE_REFUSED = "WriteRefused"
+UNSCHEDULABLE = "Unschedulable"
+
+# guardrails
+BELOW_OBSERVED_NEED = "BelowObservedNeed"
+DWELL = "Dwell"
+STEP_LIMITED = "StepLimited"
+MINIMUM_GAIN = "MinimumGain"
+MODE_CEILING = "ModeCeiling"
+
+# changes
+SCALE_UP = "ScaleUp"
+SCALE_DOWN = "ScaleDown"
+RESHARD_SURGE = "ReshardSurge"
+RESHARD_SHRINK = "ReshardShrink"
+
+# SLOMet
+SLO_MET = "SLOMet"
+SLO_MISSED = "SLOMissed"
+SLO_UNKNOWN = "SLOUnknown"
+SLO_BETWEEN_BUCKETS = "ObjectiveBetweenBuckets"
+TOO_FEW_REQUESTS = "TooFewRequests"
+
+# NodeAgentsReady
+AGENTS_READY = "AgentsReady"
+AGENTS_MISSING = "AgentsMissing"
+AGENT_FAILED = "AgentFailed"
+CLOCKS_NOT_MANAGED = "ClocksNotManaged"
+
+# Ready and the process
+READY = "Ready"
+NOT_READY = "NotReady"
+API_UNAVAILABLE = "APIUnavailable"
+FORBIDDEN = "Forbidden"
+CRD_MISSING = "CRDMissing"
+SCHEMA_SKEW = "SchemaSkew"
+POLICY_OVERRIDDEN = "PolicyOverridden"
+
+# node agent, per GPU
+LEASE_STALE = "LeaseStale"
+ENGINE_METRICS_UNAVAILABLE = "EngineMetricsUnavailable"
+NO_BINDING = "NoBinding"
+CLOCK_APPLIED = "ClockApplied"
+CLOCK_RESET = "ClockReset"
+CLOCK_REFUSED = "ClockRefused"
+FOREIGN_CLOCK = "ForeignClock"
