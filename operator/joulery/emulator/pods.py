@@ -1,0 +1,143 @@
+"""What an emulated kubelet reads from a Pod, and the statuses it writes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulery.domain.keys import ObjectKey
+from joulery.emulator.nodes import GPU_RESOURCE, utc_now
+
+STARTUP_ANNOTATION = "emulator.joulery.dev/startup-seconds"
+# Kubernetes' own default where a pod names none.
+DEFAULT_GRACE_S = 30.0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """The parts of a bound pod that decide how it runs; `arguments` are its GPU container's."""
+
+    key: ObjectKey
+    uid: str
+    node: str
+    gpus: int
+    container: str
+    containers: tuple[tuple[str, str], ...]
+    arguments: tuple[str, ...]
+    labels: Mapping[str, str]
+    startup_s: float
+    grace_s: float
+
+    @property
+    def path(self) -> str:
+        """API path of the pod."""
+        return f"/api/v1/namespaces/{self.key.namespace}/pods/{self.key.name}"
+
+
+def read_pod(manifest: Mapping[str, Any]) -> PodSpec:
+    """A pod that has a node. A start-up annotation that is no number counts as none (0 s)."""
+    metadata, spec = manifest["metadata"], manifest["spec"]
+    containers = spec["containers"]
+    main = next((c for c in containers if _gpus(c) > 0), containers[0])
+    grace = spec.get("terminationGracePeriodSeconds")
+    return PodSpec(
+        key=ObjectKey(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        node=spec["nodeName"],
+        gpus=sum(_gpus(c) for c in containers),
+        container=main["name"],
+        containers=tuple((c["name"], c.get("image", "")) for c in containers),
+        arguments=(*main.get("command", ()), *main.get("args", ())),
+        labels=dict(metadata.get("labels", {})),
+        startup_s=_seconds(metadata.get("annotations", {}).get(STARTUP_ANNOTATION)),
+        grace_s=float(DEFAULT_GRACE_S if grace is None else grace),
+    )
+
+
+def grace_left_s(manifest: Mapping[str, Any]) -> float | None:
+    """Seconds a pod was given to end; None where it is not being deleted."""
+    metadata = manifest["metadata"]
+    if "deletionTimestamp" not in metadata:
+        return None
+    return float(metadata.get("deletionGracePeriodSeconds", 0))
+
+
+def is_finished(manifest: Mapping[str, Any]) -> bool:
+    """Whether the pod has ended and only its object is left."""
+    return manifest.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _gpus(container: Mapping[str, Any]) -> int:
+    resources = container.get("resources", {})
+    limits = resources.get("limits") or resources.get("requests") or {}
+    return int(limits.get(GPU_RESOURCE, 0))
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return max(0.0, float(text)) if text else 0.0
+    except ValueError:
+        return 0.0
+
+
+def running_status(pod: PodSpec, address: str, started: str, *, ready: bool) -> Json:
+    """Status of a pod whose containers run, serving or still loading."""
+    states = [_container_status(pod, name, image, started, ready=ready) for name, image in pod.containers]
+    return _status(pod, "Running", states, started, ready=ready, address=address)
+
+
+def crashing_status(pod: PodSpec, started: str, problem: str) -> Json:
+    """Status of a pod whose engine does not come up; the message says why."""
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": problem}}
+    states = [
+        {**_container_status(pod, name, image, started, ready=False), "state": waiting, "started": False}
+        for name, image in pod.containers
+    ]
+    return _status(pod, "Running", states, started, ready=False, address=None)
+
+
+def rejected_status(problem: str) -> Json:
+    """Status of a pod that the node cannot take, as the kubelet's admission writes it."""
+    return {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": problem}
+
+
+def _status(
+    pod: PodSpec, phase: str, states: Sequence[Json], started: str, *, ready: bool, address: str | None
+) -> Json:
+    now = utc_now()
+    truths = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
+    where: Json = {} if address is None else {"podIP": address, "podIPs": [{"ip": address}]}
+    return {
+        **where,
+        "phase": phase,
+        "hostIP": "127.0.0.1",
+        "startTime": started,
+        "containerStatuses": list(states),
+        "conditions": [_condition(kind, truth, pod, now) for kind, truth in truths.items()],
+    }
+
+
+def _condition(kind: str, truth: bool, pod: PodSpec, now: str) -> Json:
+    condition: Json = {"type": kind, "status": str(truth), "lastTransitionTime": now}
+    if not truth:
+        condition |= {
+            "reason": "ContainersNotReady",
+            "message": f"containers with unready status: [{pod.container}]",
+        }
+    return condition
+
+
+def _container_status(pod: PodSpec, name: str, image: str, started: str, *, ready: bool) -> Json:
+    return {
+        "name": name,
+        "image": image,
+        "imageID": f"emulated://{image}",
+        "containerID": f"emulated://{pod.uid}/{name}",
+        "ready": ready,
+        "started": True,
+        "restartCount": 0,
+        "state": {"running": {"startedAt": started}},
+    }
