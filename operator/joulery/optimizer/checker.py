@@ -1,0 +1,68 @@
+"""An independent look at a solution: all is computed again from the problem, sharing no code with engines."""
+
+from __future__ import annotations
+
+import math
+
+from joulery.optimizer.problem import Problem
+from joulery.optimizer.solution import Solution
+
+# Sums of a few hundred watts in another order differ by far less.
+RELATIVE_TOLERANCE = 1e-9
+SHED_TOLERANCE = 1e-9
+
+
+def check(problem: Problem, solution: Solution) -> tuple[str, ...]:
+    """What is wrong with a solution, empty if nothing is: choice, packing, cost, bound and shed."""
+    choice = solution.choice.option
+    if len(choice) != len(problem.pools):
+        return (f"{len(choice)} options chosen for {len(problem.pools)} pools",)
+    strays = tuple(
+        f"pool {pool.key}: option {option} is not one of its {len(pool)}"
+        for pool, option in zip(problem.pools, choice, strict=True)
+        if not 0 <= option < len(pool)
+    )
+    return strays or (
+        *_packing_violations(problem, choice),
+        *_cost_violations(problem, solution),
+        *_shed_violations(problem, solution),
+    )
+
+
+def _packing_violations(problem: Problem, choice: tuple[int, ...]) -> tuple[str, ...]:
+    instances: dict[str, dict[int, int]] = {}
+    for pool, option in zip(problem.pools, choice, strict=True):
+        kind = problem.kinds[int(pool.kind[option])]
+        of_size = instances.setdefault(kind.accelerator, {})
+        of_size[kind.gpus] = of_size.get(kind.gpus, 0) + int(pool.count[option])
+    slots = {supply.accelerator: dict(supply.slots) for supply in problem.supplies}
+    found = []
+    for accelerator, of_size in sorted(instances.items()):
+        for size in sorted(of_size):
+            have = slots.get(accelerator, {}).get(size, 0)
+            used = sum(number * (larger // size) for larger, number in of_size.items() if larger >= size)
+            if used > have:
+                found.append(f"{accelerator}: {used} groups of {size} GPUs used, {have} available")
+    return tuple(found)
+
+
+def _cost_violations(problem: Problem, solution: Solution) -> tuple[str, ...]:
+    chosen = list(zip(problem.pools, solution.choice.option, strict=True))
+    cost_w = math.fsum(float(pool.watts[o]) + float(pool.switch_w[o]) for pool, o in chosen)
+    slack_w = RELATIVE_TOLERANCE * max(1.0, abs(cost_w))
+    found = []
+    if not abs(solution.cost_w - cost_w) <= slack_w:  # true for NaN as well
+        found.append(f"cost is {cost_w} W, not {solution.cost_w} W")
+    if not solution.bound_w <= cost_w + slack_w:
+        found.append(f"bound {solution.bound_w} W above the cost {cost_w} W")
+    return tuple(found)
+
+
+def _shed_violations(problem: Problem, solution: Solution) -> tuple[str, ...]:
+    if len(solution.shed) != len(problem.pools):
+        return (f"shed given for {len(solution.shed)} of {len(problem.pools)} pools",)
+    return tuple(
+        f"pool {pool.key}: sheds {1.0 - float(pool.served[option])}, not {shed}"
+        for pool, option, shed in zip(problem.pools, solution.choice.option, solution.shed, strict=True)
+        if not abs(shed - (1.0 - float(pool.served[option]))) <= SHED_TOLERANCE
+    )

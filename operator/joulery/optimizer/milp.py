@@ -1,0 +1,120 @@
+"""The readable specification, in cvxpy on HiGHS: one (variant, count, clock) option per pool, all at once.
+
+    K       options left after pruning, of P pools          x   K   1 where an option is chosen
+    S       P x K, 1 where the option is the pool's          u   R x K groups of GPUs taken, per packing row
+    N       R     groups of GPUs there are                   l   K   share of the peak that is lost
+    c       K     watts plus switching cost, in units of the mean of the pools' cheapest full options
+
+    stage 1, for each priority q from the highest:   min  sum of l x over q's pools
+    stage 2:                                         min  c x
+    subject to   S x = 1,   u x <= N,   and what the stages before have reached (+ SHED_SLACK)
+
+Every pool has an option with count 0, so each of these has a solution. Full service for all is tried first,
+over full options only: where that is possible stage 1 is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, selection
+from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.pruning import full_options, serving_options, trading_options
+from joulery.optimizer.table import OptionTable, cheapest_full
+
+# Pool-peaks that a later stage may lose against an earlier one: HiGHS's own feasibility tolerance.
+SHED_SLACK = 1e-6
+# Up to this many pools optimality is cheap to prove; above, profile error (percent) dwarfs the last 0.01 %.
+SMALL_POOLS = 30
+SMALL_GAP, LARGE_GAP = 1e-6, 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A believed result: one table option per pool, and a lower bound of the objective in its own unit."""
+
+    options: Ints
+    bound: float
+    is_proven: bool
+    spent_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExtraRow:
+    """A row `coefficients @ x <= limit` beside supply."""
+
+    coefficients: Floats
+    limit: float
+
+
+def gap_for(pools: int) -> float:
+    """Relative gap worth asking for."""
+    return SMALL_GAP if pools <= SMALL_POOLS else LARGE_GAP
+
+
+def least_cost(table: OptionTable, limits: Limits) -> Answer | NoAnswer:
+    """Least shed by priority, then least cost; the bound is in watts."""
+    whole = _least_cost_among(table, full_options(table), (), limits)
+    if isinstance(whole, Answer) or not whole.is_infeasible:
+        return whole
+    return _least_cost_with_shed(table, limits.after(whole.spent_s))
+
+
+def _least_cost_with_shed(table: OptionTable, limits: Limits) -> Answer | NoAnswer:
+    serving, trading = serving_options(table), trading_options(table)
+    reached: list[tuple[int, float]] = []
+    is_proven = True
+    for priority in range(int(table.priority.max()) + 1):
+        rows = _shed_rows(table, serving, reached)
+        stage = solve_stage(table, serving, _lost(table, serving, priority), rows, limits)
+        if isinstance(stage, NoAnswer):
+            return stage
+        reached.append((priority, table.lost_by_priority(stage.options)[priority]))
+        is_proven, limits = is_proven and stage.is_proven, limits.after(stage.spent_s)
+    last = _least_cost_among(table, trading, _shed_rows(table, trading, reached), limits)
+    if isinstance(last, NoAnswer):
+        return last
+    return Answer(last.options, last.bound, is_proven and last.is_proven, last.spent_s)
+
+
+def _least_cost_among(
+    table: OptionTable, options: Ints, rows: tuple[ExtraRow, ...], limits: Limits
+) -> Answer | NoAnswer:
+    # Costs near one whatever unit the caller thinks in: HiGHS's tolerances are absolute.
+    unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
+    stage = solve_stage(table, options, table.cost_w[options] / unit_w, rows, limits)
+    if isinstance(stage, NoAnswer):
+        return stage
+    return Answer(stage.options, stage.bound * unit_w, stage.is_proven, stage.spent_s)
+
+
+def _lost(table: OptionTable, options: Ints, priority: int) -> Floats:
+    """l: share lost, for the pools of one priority."""
+    return np.where(table.priority[table.owner[options]] == priority, 1.0 - table.served[options], 0.0)
+
+
+def _shed_rows(table: OptionTable, options: Ints, reached: list[tuple[int, float]]) -> tuple[ExtraRow, ...]:
+    return tuple(ExtraRow(_lost(table, options, q), lost + SHED_SLACK) for q, lost in reached)
+
+
+def solve_stage(
+    table: OptionTable, options: Ints, cost: Floats, rows: tuple[ExtraRow, ...], limits: Limits
+) -> Answer | NoAnswer:
+    """Minimise `cost @ x` over one option per pool under supply and extra rows."""
+    import cvxpy as cp  # half a second and 70 MB, which a process that never solves need not pay
+
+    x = cp.Variable(len(options), boolean=True)
+    constraints = [
+        selection(table, options) @ x == 1,  # S x = 1
+        table.use(options).T.astype(np.float64) @ x <= table.rows.slots,  # u x <= N
+        *(row.coefficients @ x <= row.limit for row in rows),  # the stages before
+    ]
+    outcome = minimise(cp.Problem(cp.Minimize(cost @ x), constraints), limits)
+    places = chosen_places(table, options, x.value)
+    objective = np.nan if places is None else float(cost[places].sum())
+    no_answer = doubt(outcome, objective)
+    if no_answer or places is None:
+        return no_answer or NoAnswer("HiGHS chose no option for a pool", spent_s=outcome.spent_s)
+    return Answer(options[places], min(outcome.bound, objective), outcome.is_proven, outcome.spent_s)

@@ -1,0 +1,88 @@
+"""Packing instances on nodes.
+
+Sizes divide each other, so instances fit exactly if for every size s the nested row holds:
+
+    sum over t >= s of (t / s) n_t  <=  sum over nodes of floor(free_i / s)
+
+Necessary because an instance of t GPUs holds t/s disjoint groups of s on one node; sufficient because filling
+in the order of falling size wastes nothing: whatever sits on a node so far is a multiple of s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulery.optimizer.problem import Ints, Kind, Supply
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackingRows:
+    """All nested rows of a problem.
+
+    Attributes:
+        accelerator: of each row.
+        size: s of each row.
+        slots: right-hand side, groups of s GPUs.
+        per_instance: `[kind, row]`, how many groups of s one instance of the kind takes.
+    """
+
+    accelerator: tuple[str, ...]
+    size: Ints
+    slots: Ints
+    per_instance: Ints
+
+    def fit(self, used: Ints) -> bool:
+        """Whether the groups in use (one number per row) are there."""
+        return bool((used <= self.slots).all())
+
+    def gpus_missing(self, used: Ints) -> dict[str, int]:
+        """GPUs to add per short accelerator, on nodes of their own, before `used` fits.
+
+        e new GPUs add floor(e/s) groups of s, so the least e is the largest s x missing groups.
+        """
+        missing = self.size * np.maximum(used - self.slots, 0)
+        short: dict[str, int] = {}
+        for name, gpus in zip(self.accelerator, missing.tolist(), strict=True):
+            if gpus > 0:
+                short[name] = max(short.get(name, 0), gpus)
+        return short
+
+
+def packing_rows(kinds: Sequence[Kind], supplies: Sequence[Supply]) -> PackingRows:
+    """The rows of these kinds; an accelerator without supply, or a size above all its slots, has none."""
+    slots = {(supply.accelerator, size): n for supply in supplies for size, n in supply.slots}
+    keys = sorted({(kind.accelerator, kind.gpus) for kind in kinds})
+    per_instance = [
+        [kind.gpus // size if kind.accelerator == name and kind.gpus >= size else 0 for name, size in keys]
+        for kind in kinds
+    ]
+    return PackingRows(
+        accelerator=tuple(name for name, _ in keys),
+        size=np.array([size for _, size in keys], dtype=np.int64),
+        slots=np.array([slots.get(key, 0) for key in keys], dtype=np.int64),
+        per_instance=np.array(per_instance, dtype=np.int64).reshape(len(kinds), len(keys)),
+    )
+
+
+def place(nodes_free: Sequence[int], counts: Mapping[int, int]) -> tuple[tuple[int, ...], ...] | None:
+    """Sizes placed on each node, largest first on the first node with room; None if they do not fit.
+
+    Args:
+        nodes_free: free GPUs per node.
+        counts: instances per size in GPUs; the sizes must divide each other.
+    """
+    free = list(nodes_free)
+    placed: list[list[int]] = [[] for _ in free]
+    for size in sorted(counts, reverse=True):
+        left = counts[size]
+        for node, room in enumerate(free):
+            here = min(left, max(0, room) // size)
+            placed[node] += [size] * here
+            free[node] -= size * here
+            left -= here
+        if left > 0:
+            return None
+    return tuple(tuple(sizes) for sizes in placed)

@@ -1,0 +1,176 @@
+"""The problem to solve: every option of every pool as plain arrays, and the GPUs that couple them.
+
+It is built by the planner and owned by nobody: engines read it, the checker reads it again. Faults in it are
+values, so that a wrong number in one profile becomes a message and never an exception in the cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Tensor-parallel sizes of one node; each divides the next, on which the packing rows rely.
+SLOT_SIZES = (8, 4, 2, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one instance occupies: `gpus` of one accelerator, all on one node."""
+
+    accelerator: str
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """GPUs of one accelerator, as `(s, number of disjoint groups of s GPUs, each on one node)` per size s."""
+
+    accelerator: str
+    slots: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolBlock:
+    """All options of one pool as parallel arrays of one length.
+
+    The planner sorts them by variant, count and clock for its readers; no result depends on their order.
+
+    Attributes:
+        key: name of the pool, unique in a problem.
+        weight: priority; a pool of higher weight is shed last, strictly.
+        kind: index into `Problem.kinds`.
+        count: instances.
+        clock_mhz: SM clock of all of them.
+        watts: true power of the whole option at the planned load, n x power(load/n, clock).
+        served: share of the planned peak that is served, 0 to 1.
+        switch_w: cost of getting there from what runs, in watts over the horizon.
+    """
+
+    key: str
+    weight: float
+    kind: Ints
+    count: Ints
+    clock_mhz: Ints
+    watts: Floats
+    served: Floats
+    switch_w: Floats
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """One joint decision. Pools keep the caller's order; engines sort them by key themselves."""
+
+    kinds: tuple[Kind, ...]
+    pools: tuple[PoolBlock, ...]
+    supplies: tuple[Supply, ...]
+
+
+def supply_of(accelerator: str, available_per_node: Sequence[int]) -> Supply:
+    """The supply of nodes with so many GPUs free each; a negative number counts as none."""
+    free = [max(0, int(n)) for n in available_per_node]
+    return Supply(accelerator, tuple((s, sum(n // s for n in free)) for s in SLOT_SIZES))
+
+
+def faults_of(problem: Problem) -> tuple[str, ...]:
+    """What makes a problem unusable, each naming the place and the cure; empty if nothing does."""
+    return (
+        *_kind_faults(problem.kinds),
+        *_supply_faults(problem.supplies),
+        *_coverage_faults(problem),
+        *_key_faults(problem.pools),
+        *(fault for pool in problem.pools for fault in _pool_faults(pool, len(problem.kinds))),
+    )
+
+
+def _kind_faults(kinds: tuple[Kind, ...]) -> Iterator[str]:
+    for accelerator in sorted({kind.accelerator for kind in kinds}):
+        sizes = sorted({kind.gpus for kind in kinds if kind.accelerator == accelerator})
+        if sizes[0] < 1:
+            yield f"accelerator {accelerator}: an instance of {sizes[0]} GPUs; it needs at least one"
+        elif any(large % small for small, large in pairwise(sizes)):
+            yield f"accelerator {accelerator}: instance sizes {sizes} do not divide each other"
+
+
+def _supply_faults(supplies: tuple[Supply, ...]) -> Iterator[str]:
+    names = [supply.accelerator for supply in supplies]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"supply of {name}: given more than once; merge its nodes into one"
+    for supply in supplies:
+        slots = sorted(supply.slots)
+        if any(size < 1 or number < 0 for size, number in slots):
+            yield f"supply of {supply.accelerator}: slots {supply.slots} hold a negative number"
+        elif any(b % a or a * n < b * m for (a, n), (b, m) in pairwise(slots)):
+            yield f"supply of {supply.accelerator}: slots {supply.slots} contradict each other"
+
+
+def _coverage_faults(problem: Problem) -> Iterator[str]:
+    # Sizes above the largest slot simply have no room; a gap below it would silently count as none.
+    sizes = {supply.accelerator: {size for size, _ in supply.slots} for supply in problem.supplies}
+    for kind in problem.kinds:
+        known = sizes.get(kind.accelerator, set())
+        if known and kind.gpus not in known and kind.gpus < max(known):
+            yield f"supply of {kind.accelerator}: no slots for instances of {kind.gpus} GPUs; add that size"
+
+
+def _key_faults(pools: tuple[PoolBlock, ...]) -> Iterator[str]:
+    keys = [pool.key for pool in pools]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        yield f"pool {key}: given more than once"
+
+
+def _pool_faults(pool: PoolBlock, kinds: int) -> Iterator[str]:
+    shape = _shape_fault(pool)
+    if shape:
+        yield f"pool {pool.key}: {shape}"
+        return
+    if not (np.isfinite(pool.weight) and pool.weight >= 0):
+        yield f"pool {pool.key}: weight {pool.weight}; it must be finite and not negative"
+    for name, low, high in _RANGES:
+        values = getattr(pool, name)
+        if not (values.min() >= low and values.max() <= high):  # false for NaN as well
+            offender = _offender(values, low, high)
+            yield f"pool {pool.key}: {name} must lie in [{low:g}, {high:g}], got {offender}"
+    if not (pool.kind.min() >= 0 and pool.kind.max() < kinds):
+        yield f"pool {pool.key}: an option names a kind outside 0..{kinds - 1}"
+    elif not (pool.count == 0).any():
+        yield f"pool {pool.key}: no option with count 0, so it could not be shed"
+
+
+_RANGES = (
+    ("count", 0, 1e6),
+    ("clock_mhz", 0, 1e6),
+    ("watts", 0.0, 1e12),
+    ("served", 0.0, 1.0),
+    ("switch_w", 0.0, 1e12),
+)
+
+
+def _shape_fault(pool: PoolBlock) -> str | None:
+    arrays = (pool.kind, pool.count, pool.clock_mhz, pool.watts, pool.served, pool.switch_w)
+    if not all(isinstance(array, np.ndarray) and array.ndim == 1 for array in arrays):
+        return "options must be one-dimensional arrays"
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) > 1:
+        return f"option arrays differ in length: {lengths}"
+    if lengths[0] == 0:
+        return "no option; count 0 with served 0 is the least that a pool has"
+    if not all(array.dtype == np.int64 for array in arrays[:3]):
+        return "kind, count and clock_mhz must be int64"
+    if not all(array.dtype == np.float64 for array in arrays[3:]):
+        return "watts, served and switch_w must be float64"
+    return None
+
+
+def _offender(values: Floats | Ints, low: float, high: float) -> str:
+    index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])
+    return f"{values[index]} at option {index}"

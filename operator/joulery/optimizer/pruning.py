@@ -1,0 +1,94 @@
+"""Exact dominance, so that solvers see tens of options per pool and not hundreds.
+
+An option goes when another of the same pool takes no more of any packing row and is no worse in what the
+stage at hand asks. Clocks of one (kind, count) take the same GPUs, so most of them go in one sort.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.table import OptionTable
+
+# The second pass compares pairs: past this many options per pool it costs more than it saves the solver.
+PAIRWISE_LIMIT = 300
+
+
+def full_options(table: OptionTable) -> Ints:
+    """Enough to find the least cost at full service."""
+    options = np.flatnonzero(table.is_full())
+    kept = _best_per_shape(table, options, table.cost_w)
+    return _undominated(table, kept, (table.cost_w,))
+
+
+def smallest_options(table: OptionTable) -> Ints:
+    """Enough to find the least GPUs at full service."""
+    options = np.flatnonzero(table.is_full())
+    return _undominated(table, _best_per_shape(table, options, table.cost_w), ())
+
+
+def serving_options(table: OptionTable) -> Ints:
+    """Enough to find the least shed."""
+    kept = _best_per_shape(table, np.arange(len(table.owner)), -table.served)
+    return _undominated(table, kept, (-table.served,))
+
+
+def trading_options(table: OptionTable) -> Ints:
+    """Enough to find the least cost at any shed."""
+    kept = _pareto_per_shape(table)
+    return _undominated(table, kept, (table.cost_w, -table.served))
+
+
+def _shape(table: OptionTable, options: Ints) -> Ints:
+    """A number per (pool, accelerator and size, count), rising in that order."""
+    counts = int(table.count.max()) + 1
+    ranks = int(table.kind_rank.max()) + 1
+    shape: Ints = (table.owner[options] * ranks + table.kind_rank[options]) * counts + table.count[options]
+    return shape
+
+
+def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Ints:
+    shape = _shape(table, options)
+    order = np.lexsort((table.clock_mhz[options], table.cost_w[options], criterion[options], shape))
+    leads = np.ones(len(order), dtype=bool)
+    leads[1:] = np.diff(shape[order]) > 0
+    best: Ints = options[order[leads]]
+    return best
+
+
+def _pareto_per_shape(table: OptionTable) -> Ints:
+    """Per shape, by falling service, the options that cost less than everything before them."""
+    options = np.arange(len(table.owner))
+    shape = _shape(table, options)
+    order = np.lexsort((table.clock_mhz, table.cost_w, -table.served, shape))
+    cost_rank = np.unique(table.cost_w, return_inverse=True)[1][order]
+    # Rising shapes lower the numbers, so one running minimum restarts at each of them; ranks keep it exact.
+    group = np.cumsum(np.diff(shape[order], prepend=shape[order[0]]) > 0)
+    value = cost_rank - group * (len(options) + 1)
+    improves = np.ones(len(order), dtype=bool)
+    improves[1:] = value[1:] < np.minimum.accumulate(value)[:-1]
+    return order[improves]
+
+
+def _undominated(table: OptionTable, options: Ints, criteria: tuple[Floats, ...]) -> Ints:
+    """Drop what another option of the pool matches in every row and criterion; keep the first of equals."""
+    columns = np.column_stack([table.use(options), *(criterion[options] for criterion in criteria)])
+    bounds = np.searchsorted(table.owner[options], np.arange(len(table.start) + 1))
+    keep = [_first_undominated(columns[a:b]) for a, b in pairwise(bounds.tolist())]
+    kept: Ints = options[np.concatenate(keep)]
+    return kept
+
+
+def _first_undominated(columns: Floats) -> NDArray[np.bool_]:
+    if len(columns) > PAIRWISE_LIMIT:
+        return np.ones(len(columns), dtype=bool)
+    matches = np.ones((len(columns), len(columns)), dtype=bool)
+    for column in columns.T:
+        matches &= column[:, None] <= column[None, :]
+    beats = matches & (~matches.T | np.tri(len(columns), k=-1, dtype=bool).T)
+    undominated: NDArray[np.bool_] = ~beats.any(axis=0)
+    return undominated

@@ -1,0 +1,123 @@
+"""The optimizer's door: one problem in, one checked solution out, never an exception."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from joulery.optimizer.checker import check
+from joulery.optimizer.fallback import greedy, safe_bound_w, sheds, worth
+from joulery.optimizer.highs import Limits, NoAnswer
+from joulery.optimizer.milp import Answer, gap_for, least_cost
+from joulery.optimizer.problem import Ints, Problem, faults_of
+from joulery.optimizer.shortage import greedy_shortage, least_shortage
+from joulery.optimizer.solution import Choice, Shortage, Solution, SolveStatus
+from joulery.optimizer.table import OptionTable, cheapest_full, in_problem_order, in_table_order, tabulate
+
+MILP = "milp"
+FALLBACK = "fallback"
+ENGINES = (MILP, FALLBACK)
+
+
+def solve(
+    problem: Problem, *, engine: str = MILP, time_limit_s: float = 5.0, previous: Choice | None = None
+) -> Solution:
+    """Least shed by strict priority of weights, then least watts plus switching cost, within supply.
+
+    Where each pool's cheapest full option fits beside all others, that is the optimum and no solver is asked.
+    Otherwise a greedy plan is made first and HiGHS, within `time_limit_s` of its own clock, has to beat it.
+    The same problem gives the same plan, whatever the order of its pools, as long as no time limit is met.
+
+    Args:
+        engine: `milp`, or `fallback` for the greedy plan alone.
+        time_limit_s: seconds for HiGHS, over all its stages.
+        previous: the plan that runs, as options of this problem; only the greedy engine keeps to it.
+    """
+    if engine not in ENGINES:
+        return _refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
+    faults = faults_of(problem)
+    if faults:
+        return _refused("; ".join(faults), engine)
+    if not problem.pools:
+        return Solution(Choice(()), 0.0, 0.0, (), SolveStatus.OPTIMAL, "no pools", engine)
+    table = tabulate(problem)
+    if engine == FALLBACK:
+        return _by_greed(table, previous, "asked for")
+    return _separable(table) or _joint(table, time_limit_s, previous)
+
+
+def _separable(table: OptionTable) -> Solution | None:
+    """Each pool's own optimum, which is everybody's if they fit together."""
+    alone = cheapest_full(table)
+    if not table.rows.fit(table.total_use(alone)):
+        return None
+    solution = _solution(table, alone, math.inf, SolveStatus.OPTIMAL, why="supply not binding", engine=MILP)
+    return None if check(table.problem, solution) else solution
+
+
+def _joint(table: OptionTable, time_limit_s: float, previous: Choice | None) -> Solution:
+    spare = _by_greed(table, previous, "")
+    limits = Limits(time_limit_s, gap_for(len(table.start)))
+    answer = _asked(table, limits)
+    if isinstance(answer, NoAnswer):
+        return replace(spare, why=answer.why)
+    status = SolveStatus.OPTIMAL if answer.is_proven else SolveStatus.FEASIBLE
+    why = "supply binding" if answer.is_proven else "HiGHS reached its time limit"
+    solution = _solution(table, answer.options, answer.bound, status, why=why, engine=MILP)
+    wrong = check(table.problem, solution)
+    if wrong:
+        return replace(spare, why=f"the checker refused the plan of HiGHS: {'; '.join(wrong)}")
+    if not answer.is_proven and _worth(table, spare) < worth(table, answer.options):
+        return replace(spare, why="HiGHS reached its time limit with a plan worse than the greedy one")
+    if not sheds(table, answer.options):
+        return solution
+    return replace(solution, why="not enough GPUs", shortage=_shortage(table, limits, answer.options))
+
+
+def _asked(table: OptionTable, limits: Limits) -> Answer | NoAnswer:
+    """HiGHS's answer; whatever a solver throws becomes a reason, for a plan must come out of every cycle."""
+    if not limits.time_limit_s > 0.0:
+        return NoAnswer(f"no time for HiGHS: limit {limits.time_limit_s} s")
+    try:
+        return least_cost(table, limits)
+    except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
+        return NoAnswer(f"HiGHS failed: {type(error).__name__}: {error}")
+
+
+def _shortage(table: OptionTable, limits: Limits, chosen: Ints) -> tuple[Shortage, ...]:
+    try:
+        exact = least_shortage(table, limits)
+    except Exception:  # the same solver failing a second time; the greedy figure says `at most`
+        return greedy_shortage(table, chosen)
+    return greedy_shortage(table, chosen) if isinstance(exact, NoAnswer) else exact
+
+
+def _by_greed(table: OptionTable, previous: Choice | None, why: str) -> Solution:
+    before = None if previous is None else in_table_order(table, previous.option)
+    options = greedy(table, before)
+    bound_w = safe_bound_w(table, options)
+    solution = _solution(table, options, bound_w, SolveStatus.FALLBACK, why=why, engine=FALLBACK)
+    if not sheds(table, options):
+        return solution
+    return replace(solution, shortage=greedy_shortage(table, options))
+
+
+def _solution(
+    table: OptionTable, options: Ints, bound_w: float, status: SolveStatus, *, why: str, engine: str
+) -> Solution:
+    choice = in_problem_order(table, options)
+    pools = list(zip(table.problem.pools, choice, strict=True))
+    cost_w = math.fsum(float(pool.watts[o] + pool.switch_w[o]) for pool, o in pools)
+    shed = tuple(1.0 - float(pool.served[o]) for pool, o in pools)
+    return Solution(Choice(choice), cost_w, min(bound_w, cost_w), shed, status, why, engine)
+
+
+def _worth(table: OptionTable, solution: Solution) -> tuple[tuple[float, ...], float]:
+    options = in_table_order(table, solution.choice.option)
+    return worth(table, np.zeros(0, dtype=np.int64) if options is None else options)
+
+
+def _refused(why: str, engine: str) -> Solution:
+    return Solution(Choice(()), math.nan, math.nan, (), SolveStatus.REFUSED, why, engine)

@@ -1,0 +1,140 @@
+"""A problem laid out flat: the options of all pools in one set of arrays, pools sorted by key.
+
+Everything that engines compute, they compute on this table, so that the order in which a caller names pools
+cannot change a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulery.optimizer.packing import PackingRows, packing_rows
+from joulery.optimizer.problem import Floats, Ints, Problem
+
+# Shares of a planned peak closer than this are the same service.
+SERVED_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OptionTable:
+    """All options, grouped by pool.
+
+    Attributes:
+        position: of each pool in the problem.
+        start: first option of each pool; `end` is one past its last.
+        owner: pool of each option.
+        kind_rank: kinds ordered by accelerator and size; equal kinds share a rank.
+        gpus: GPUs of the whole option.
+        cost_w: watts plus switching cost.
+        most_served: best service that any option of the pool gives, supply aside.
+        priority: rank of each pool's weight, 0 for the highest.
+    """
+
+    problem: Problem
+    rows: PackingRows
+    position: Ints
+    start: Ints
+    end: Ints
+    owner: Ints
+    kind: Ints
+    kind_rank: Ints
+    count: Ints
+    clock_mhz: Ints
+    gpus: Ints
+    cost_w: Floats
+    served: Floats
+    most_served: Floats
+    priority: Ints
+
+    def is_full(self) -> NDArray[np.bool_]:
+        """Options that serve their pool as well as any other option of it."""
+        full: NDArray[np.bool_] = self.served >= self.most_served[self.owner] - SERVED_TOLERANCE
+        return full
+
+    def use(self, options: Ints) -> Ints:
+        """Groups of GPUs that each of these options takes, `[option, row]`."""
+        used: Ints = self.rows.per_instance[self.kind[options]] * self.count[options, None]
+        return used
+
+    def total_use(self, options: Ints) -> Ints:
+        """Groups of GPUs that these options take together, per row."""
+        total: Ints = self.use(options).sum(axis=0)
+        return total
+
+    def lost_by_priority(self, options: Ints) -> tuple[float, ...]:
+        """Shed summed per priority, highest first, for one option per pool."""
+        lost = np.zeros(int(self.priority.max()) + 1)
+        np.add.at(lost, self.priority, 1.0 - self.served[options])
+        return tuple(lost.tolist())
+
+
+def tabulate(problem: Problem) -> OptionTable:
+    """Lay out a faultless problem with at least one pool."""
+    position = sorted(range(len(problem.pools)), key=lambda p: problem.pools[p].key)
+    pools = [problem.pools[p] for p in position]
+    lengths = np.array([len(pool) for pool in pools], dtype=np.int64)
+    end = np.cumsum(lengths)
+    start = end - lengths
+    kind = np.concatenate([pool.kind for pool in pools])
+    count = np.concatenate([pool.count for pool in pools])
+    served = np.concatenate([pool.served for pool in pools])
+    sizes = np.array([k.gpus for k in problem.kinds], dtype=np.int64)
+    return OptionTable(
+        problem=problem,
+        rows=packing_rows(problem.kinds, problem.supplies),
+        position=np.array(position, dtype=np.int64),
+        start=start,
+        end=end,
+        owner=np.repeat(np.arange(len(pools)), lengths),
+        kind=kind,
+        kind_rank=_kind_ranks(problem)[kind],
+        count=count,
+        clock_mhz=np.concatenate([pool.clock_mhz for pool in pools]),
+        gpus=sizes[kind] * count,
+        cost_w=np.concatenate([pool.watts + pool.switch_w for pool in pools]),
+        served=served,
+        most_served=np.maximum.reduceat(served, start),
+        priority=np.unique([-pool.weight for pool in pools], return_inverse=True)[1].astype(np.int64),
+    )
+
+
+def _kind_ranks(problem: Problem) -> Ints:
+    names = sorted({(kind.accelerator, kind.gpus) for kind in problem.kinds})
+    rank = {name: index for index, name in enumerate(names)}
+    return np.array([rank[kind.accelerator, kind.gpus] for kind in problem.kinds], dtype=np.int64)
+
+
+def in_problem_order(table: OptionTable, options: Ints) -> tuple[int, ...]:
+    """Table options, one per pool, as the caller's indices in the caller's order of pools."""
+    local = np.empty(len(options), dtype=np.int64)
+    local[table.position] = options - table.start
+    return tuple(local.tolist())
+
+
+def in_table_order(table: OptionTable, choice: Sequence[int]) -> Ints | None:
+    """The caller's indices as table options; None if they are of another problem."""
+    if len(choice) != len(table.position):
+        return None
+    options = table.start + np.array(choice, dtype=np.int64)[table.position]
+    return options if ((options >= table.start) & (options < table.end)).all() else None
+
+
+def cheapest_full(table: OptionTable) -> Ints:
+    """The cheapest full option of each pool, as if it were alone.
+
+    Ties: fewer GPUs, then accelerator and size by name, then count, then lower clock.
+    """
+    cost = np.where(table.is_full(), table.cost_w, np.inf)
+    tied = np.flatnonzero(cost == np.minimum.reduceat(cost, table.start)[table.owner])
+    if len(tied) == len(table.start):
+        return tied
+    tie_rule = (table.clock_mhz, table.count, table.kind_rank, table.gpus, table.owner)
+    ordered = tied[np.lexsort([column[tied] for column in tie_rule])]
+    leads = np.ones(len(ordered), dtype=bool)
+    leads[1:] = np.diff(table.owner[ordered]) > 0
+    first: Ints = ordered[leads]
+    return first
