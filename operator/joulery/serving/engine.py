@@ -80,7 +80,7 @@ class Engine:
     @property
     def longest_request_tokens(self) -> int:
         """Most input and output tokens together that one request may have."""
-        return min(self.model.kv_capacity_tokens, self.model.max_model_length)
+        return self.model.longest_request_tokens
 
     @property
     def itl_edges_ns(self) -> Ints:

@@ -67,6 +67,11 @@ class InstanceModel:
         """Watts of the whole instance with the model loaded and nothing to do; no clock changes them."""
         return self.tensor_parallel_size * self.profile.power.idle_loaded_w.value
 
+    @property
+    def longest_request_tokens(self) -> int:
+        """Most input and output tokens together that one request may have."""
+        return min(self.kv_capacity_tokens, self.max_model_length)
+
     def at_clock(self, clock_mhz: int) -> ClockCoefficients:
         """Coefficients at a clock. Raises ValueError outside 1..max_clock_mhz."""
         if not 0 < clock_mhz <= self.max_clock_mhz:

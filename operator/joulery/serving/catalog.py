@@ -1,0 +1,59 @@
+"""Operating points remembered by content: the same question is answered once. Pure in effect."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from joulery.domain.pool import Variant
+from joulery.domain.request_class import Objective
+from joulery.serving.instance import instance_model
+from joulery.serving.mix import LengthMix
+from joulery.serving.parameters import EngineProfile
+from joulery.serving.points import OperatingPoints, operating_points
+
+
+class PointCatalog:
+    """Operating points by hash of profile, variant options, mix, objective and clocks; the least used are dropped."""
+
+    def __init__(self, *, requests: int = 6000, capacity: int = 4096) -> None:
+        self._requests = requests
+        self._capacity = capacity
+        self._known: OrderedDict[object, OperatingPoints] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def points(
+        self,
+        profile: EngineProfile,
+        variant: Variant,
+        *,
+        mix: LengthMix,
+        objective: Objective,
+        clocks_mhz: Sequence[int],
+    ) -> OperatingPoints:
+        """Operating points of a variant. Raises UnknownVariantError where the profile does not hold it."""
+        options = (
+            variant.accelerator,
+            variant.tensor_parallel_size,
+            variant.token_budget,
+            variant.max_num_seqs,
+        )
+        key = (profile.content_hash, options, mix.content_hash, objective, tuple(clocks_mhz))
+        known = self._known.get(key)
+        if known is None:
+            known = operating_points(
+                instance_model(profile, variant.accelerator, variant.tensor_parallel_size),
+                token_budget=variant.token_budget,
+                max_num_seqs=variant.max_num_seqs,
+                mix=mix,
+                objective=objective,
+                clocks_mhz=clocks_mhz,
+                requests=self._requests,
+            )
+            self._known[key] = known
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return known

@@ -1,0 +1,201 @@
+"""The mix of request lengths a pool serves, as two histograms.
+
+Input and output lengths are taken as independent: token histograms hold marginals only (declared; their rank
+correlation in the Azure 2023 traces is -0.02 and 0.07). Inside a bucket lengths are spread log-uniformly, or bent so
+that an exact mean is reproduced where one is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from joulery.domain.demand import LengthHistogram
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Upper edges of vLLM's request token histograms for models of 131,072 tokens (1-2-5 series, vllm/v1/metrics).
+VLLM_TOKEN_EDGES: tuple[int, ...] = tuple(m * 10**d for d in range(5) for m in (1, 2, 5)) + (100_000,)
+
+# Bend u -> u**p inside buckets; beyond these the mean does not belong to the histogram.
+_LEAST_BEND, _MOST_BEND = 0.05, 20.0
+
+
+@dataclass(frozen=True)
+class LengthMix:
+    """Shares of requests by length: `shares[i]` of them have more than `edges[i]` and at most `edges[i + 1]` tokens.
+
+    Attributes:
+        input_mean: Exact mean input tokens where known (a rate of tokens over a rate of requests), else None.
+        output_mean: The same of output tokens.
+    """
+
+    input_edges: tuple[int, ...]
+    input_shares: tuple[float, ...]
+    output_edges: tuple[int, ...]
+    output_shares: tuple[float, ...]
+    input_mean: float | None = None
+    output_mean: float | None = None
+
+    def __post_init__(self) -> None:
+        _check("input", self.input_edges, self.input_shares)
+        _check("output", self.output_edges, self.output_shares)
+
+    @cached_property
+    def mean_input_tokens(self) -> float:
+        """Mean input tokens of a sampled request."""
+        return _mean(self.input_edges, self.input_shares, self._input_bend)
+
+    @cached_property
+    def mean_output_tokens(self) -> float:
+        """Mean output tokens of a sampled request."""
+        return _mean(self.output_edges, self.output_shares, self._output_bend)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Hex digest of the content."""
+        fields = (self.input_edges, self.input_shares, self.output_edges, self.output_shares)
+        return hashlib.sha256(repr((fields, self.input_mean, self.output_mean)).encode()).hexdigest()[:16]
+
+    def sample(self, count: int, seed: int) -> tuple[Ints, Ints]:
+        """Lengths of so many requests. Stratified: quantiles are evenly spread, their order is random."""
+        rng = np.random.default_rng(seed)
+        quantiles = [(rng.permutation(count) + rng.random(count)) / count for _ in range(2)]
+        inputs = _inverse(quantiles[0], self.input_edges, self.input_shares, self._input_bend)
+        outputs = _inverse(quantiles[1], self.output_edges, self.output_shares, self._output_bend)
+        return inputs, outputs
+
+    def distance(self, other: LengthMix) -> float:
+        """How far two mixes are apart: the largest of relative differences of means and of total variations."""
+        means = (
+            abs(self.mean_input_tokens / other.mean_input_tokens - 1.0),
+            abs(self.mean_output_tokens / other.mean_output_tokens - 1.0),
+        )
+        variations = (
+            _variation(self.input_edges, self.input_shares, other.input_edges, other.input_shares),
+            _variation(self.output_edges, self.output_shares, other.output_edges, other.output_shares),
+        )
+        return max(*means, *variations)
+
+    @cached_property
+    def _input_bend(self) -> float:
+        return _bend(self.input_edges, self.input_shares, self.input_mean)
+
+    @cached_property
+    def _output_bend(self) -> float:
+        return _bend(self.output_edges, self.output_shares, self.output_mean)
+
+
+def of_requests(inputs: Ints, outputs: Ints, *, edges: Sequence[int] = VLLM_TOKEN_EDGES) -> LengthMix:
+    """The mix of known requests as a histogram would show it, exact means included."""
+    input_edges, input_shares = _histogram(inputs, edges)
+    output_edges, output_shares = _histogram(outputs, edges)
+    return LengthMix(
+        input_edges, input_shares, output_edges, output_shares, float(inputs.mean()), float(outputs.mean())
+    )
+
+
+def of_histograms(
+    inputs: LengthHistogram,
+    outputs: LengthHistogram,
+    *,
+    input_mean: float | None = None,
+    output_mean: float | None = None,
+    longest: int = 131_072,
+) -> LengthMix | None:
+    """The mix of measured histograms, the open bucket ending at `longest`; None where either is empty.
+
+    Means that cannot come from the histogram (measured over another window, say) are bent to as far as buckets allow.
+    """
+    if sum(inputs.rates) <= 0 or sum(outputs.rates) <= 0:
+        return None
+    input_edges, input_shares = _closed(inputs, longest)
+    output_edges, output_shares = _closed(outputs, longest)
+    return LengthMix(input_edges, input_shares, output_edges, output_shares, input_mean, output_mean)
+
+
+def _check(side: str, edges: tuple[int, ...], shares: tuple[float, ...]) -> None:
+    if len(edges) != len(shares) + 1 or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+        raise ValueError(
+            f"{side} edges must rise and be one more than shares, got {edges} for {len(shares)} shares"
+        )
+    if edges[0] < 0 or min(shares) < 0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+        raise ValueError(f"{side} shares must not be negative and sum to 1, got {shares}")
+
+
+def _bounds(edges: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Smallest and largest length of each bucket, half a token beyond for rounding."""
+    whole = np.array(edges, np.float64)
+    return whole[:-1] + 0.5, whole[1:] + 0.5
+
+
+def _inverse(quantiles: Floats, edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> Ints:
+    cumulative = np.concatenate([[0.0], np.cumsum(shares)])
+    bucket = np.clip(np.searchsorted(cumulative, quantiles, side="right") - 1, 0, len(shares) - 1)
+    width = np.maximum(np.diff(cumulative)[bucket], 1e-300)
+    place = np.clip((quantiles - cumulative[bucket]) / width, 0.0, 1.0) ** bend
+    low, high = _bounds(edges)
+    lengths = low[bucket] * (high[bucket] / low[bucket]) ** place
+    whole: Ints = np.clip(np.rint(lengths), np.array(edges)[bucket] + 1, np.array(edges)[bucket + 1]).astype(
+        np.int64
+    )
+    return whole
+
+
+def _mean(edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> float:
+    places = ((np.arange(64) + 0.5) / 64) ** bend
+    low, high = _bounds(edges)
+    inside = (low[:, None] * (high / low)[:, None] ** places).mean(axis=1)
+    return float(np.dot(inside, shares))
+
+
+def _bend(edges: tuple[int, ...], shares: tuple[float, ...], mean: float | None) -> float:
+    """The exponent at which the sampled mean is the exact one, by bisection; its bound where there is none."""
+    if mean is None:
+        return 1.0
+    low, high = math.log(_LEAST_BEND), math.log(_MOST_BEND)
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        if _mean(edges, shares, math.exp(middle)) > mean:
+            low = middle
+        else:
+            high = middle
+    return math.exp(0.5 * (low + high))
+
+
+def _histogram(lengths: Ints, edges: Sequence[int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    longest = max(int(lengths.max()), edges[0] + 1)
+    bounds = (0, *(e for e in edges if e < longest), longest)
+    counts = np.bincount(np.searchsorted(bounds[1:], lengths, side="left"), minlength=len(bounds) - 1)
+    return bounds, tuple((counts / counts.sum()).tolist())
+
+
+def _closed(histogram: LengthHistogram, longest: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    edges = [0]
+    shares: list[float] = []
+    total = sum(histogram.rates)
+    for edge, rate in zip((*histogram.edges, longest), histogram.rates, strict=True):
+        bounded = min(edge, longest)
+        if bounded > edges[-1]:
+            edges.append(bounded)
+            shares.append(rate / total)
+        else:
+            shares[-1] += rate / total
+    return tuple(edges), tuple(shares)
+
+
+def _variation(
+    edges: tuple[int, ...], shares: tuple[float, ...], other_edges: tuple[int, ...], other: tuple[float, ...]
+) -> float:
+    """Total variation over the coarsest buckets both have: the largest difference of the two distributions."""
+    common = sorted({*edges, *other_edges})
+    first = np.interp(common, edges, np.concatenate([[0.0], np.cumsum(shares)]))
+    second = np.interp(common, other_edges, np.concatenate([[0.0], np.cumsum(other)]))
+    return float(0.5 * np.abs(np.diff(first - second)).sum())

@@ -1,0 +1,178 @@
+"""Operating points: for one variant and mix, the highest rate within the objective and the watts, by clock.
+
+The highest rate is found by bisection on the very engine that emulator and replay run: Poisson arrivals, one sample of
+lengths for all clocks and rates (common random numbers). Watts against load are strongly concave, so they are a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from joulery.domain.clock_table import ClockRow
+from joulery.domain.request_class import Objective
+from joulery.serving.instance import InstanceModel
+from joulery.serving.mix import LengthMix
+from joulery.serving.trial import Sample, Trial
+
+Floats = npt.NDArray[np.float64]
+
+# Shares of the highest rate at which watts are tabulated: dense where the curve bends.
+LOAD_GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+# Operating points are computed to this attainment so that transients have room above the promise of 99 %.
+ATTAINMENT = 0.995
+
+
+@dataclass(frozen=True)
+class OperatingPoints:
+    """What one instance can do at each clock. `max_rate_rps` is 0 where the objective cannot be met even when idle.
+
+    Attributes:
+        rates_rps: `[clock, load]`, the rates at which `watts` of the whole instance are tabulated, first 0.
+        p99_ttft_ms, p99_tpot_ms: `[clock]`, at the highest rate.
+        best_ttft_ms, best_tpot_ms: `[clock]`, what the required share of requests stays within, each alone.
+        seed_spread: Relative spread of the highest rate over seeds, at the highest clock.
+    """
+
+    clocks_mhz: tuple[int, ...]
+    max_rate_rps: Floats
+    rates_rps: Floats
+    watts: Floats
+    p99_ttft_ms: Floats
+    p99_tpot_ms: Floats
+    best_ttft_ms: Floats
+    best_tpot_ms: Floats
+    mean_input_tokens: float
+    mean_output_tokens: float
+    requests: int
+    seed_spread: float
+    idle_w: float
+
+    def rate_at(self, clock_index: int) -> float:
+        """Highest rate within the objective at a clock, requests per second."""
+        return float(self.max_rate_rps[clock_index])
+
+    def watts_at(self, clock_index: int, rate_rps: float) -> float:
+        """Watts of the whole instance at a rate; those of the highest rate beyond it."""
+        return float(np.interp(rate_rps, self.rates_rps[clock_index], self.watts[clock_index]))
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether any clock meets the objective."""
+        return bool((self.max_rate_rps > 0).any())
+
+
+def operating_points(
+    model: InstanceModel,
+    *,
+    token_budget: int,
+    max_num_seqs: int,
+    mix: LengthMix,
+    objective: Objective,
+    clocks_mhz: Sequence[int],
+    attainment: float = ATTAINMENT,
+    requests: int = 6000,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> OperatingPoints:
+    """Operating points at rising clocks. The first seed makes the table, all of them the spread.
+
+    Raises ValueError for clocks that do not rise, and what `Engine` raises for its options.
+    """
+    trials = [
+        Trial(
+            model=model,
+            token_budget=token_budget,
+            max_num_seqs=max_num_seqs,
+            sample=Sample.of_mix(mix, requests, seed=seed, longest=model.longest_request_tokens),
+            objective=objective,
+            attainment=attainment,
+        )
+        for seed in seeds
+    ]
+    return points_of_trials(trials, clocks_mhz)
+
+
+def points_of_trials(trials: Sequence[Trial], clocks_mhz: Sequence[int]) -> OperatingPoints:
+    """Operating points of trials that differ in their sample only: the first makes the table, all the spread."""
+    clocks = tuple(clocks_mhz)
+    if not clocks or any(b <= a for a, b in pairwise(clocks)):
+        raise ValueError(f"clocks must rise, got {clocks}")
+    trial = trials[0]
+    rates = _rates(trial, clocks)
+    grid = rates[:, None] * np.array(LOAD_GRID)
+    alone = np.array([trial.alone_ms(clock) for clock in clocks])
+    tails = np.array([trial.tail_ms(clock, rate) for clock, rate in zip(clocks, rates, strict=True)])
+    return OperatingPoints(
+        clocks_mhz=clocks,
+        max_rate_rps=rates,
+        rates_rps=grid,
+        watts=np.array([_watts(trial, clock, row) for clock, row in zip(clocks, grid, strict=True)]),
+        p99_ttft_ms=tails[:, 0],
+        p99_tpot_ms=tails[:, 1],
+        best_ttft_ms=alone[:, 0],
+        best_tpot_ms=alone[:, 1],
+        mean_input_tokens=float(trial.sample.input_tokens.mean()),
+        mean_output_tokens=float(trial.sample.output_tokens.mean()),
+        requests=len(trial.sample),
+        seed_spread=_spread(trials, clocks[-1], float(rates[-1])),
+        idle_w=trial.model.idle_loaded_w,
+    )
+
+
+def clock_table(
+    points: OperatingPoints, *, headroom: float, floor_mhz: int, ceiling_mhz: int
+) -> tuple[ClockRow, ...]:
+    """Rows by rising load: the clock of least energy that attains at that load with `headroom` (a share) to spare.
+
+    Clocks never fall from row to row. The last row is the ceiling's; beyond it the ceiling holds as well. Empty where
+    no clock between the bounds meets the objective.
+    """
+    usable = [
+        i
+        for i, c in enumerate(points.clocks_mhz)
+        if floor_mhz <= c <= ceiling_mhz and points.rate_at(i) > 0.0
+    ]
+    rows: list[ClockRow] = []
+    highest = 0
+    for index in usable:
+        load = points.rate_at(index) * (1.0 - headroom)
+        able = [i for i in usable if points.rate_at(i) * (1.0 - headroom) >= load]
+        least = usable[-1] if index == usable[-1] else min(able, key=lambda i: points.watts_at(i, load))
+        highest = max(highest, points.clocks_mhz[least])
+        rows.append(ClockRow(load * points.mean_input_tokens, load * points.mean_output_tokens, highest))
+    return tuple(rows)
+
+
+def _rates(trial: Trial, clocks: tuple[int, ...]) -> Floats:
+    """Highest rates, from the highest clock down; a lower clock never carries more than a higher one."""
+    rates = np.zeros(len(clocks))
+    above, above_mhz = trial.highest_rate_rps(clocks[-1]), clocks[-1]
+    rates[-1] = above
+    for i in range(len(clocks) - 2, -1, -1):
+        if above == 0.0:
+            break
+        near = above * (0.35 + 0.65 * clocks[i] / above_mhz)
+        above, above_mhz = min(trial.highest_rate_rps(clocks[i], near=near, stride=1.05), above), clocks[i]
+        rates[i] = above
+    return rates
+
+
+def _watts(trial: Trial, clock_mhz: int, rates: Floats) -> Floats:
+    """Watts at rising rates, never falling."""
+    idle = trial.model.idle_loaded_w
+    watts = [idle if rate <= 0.0 else trial.mean_watts(clock_mhz, float(rate)) for rate in rates]
+    rising: Floats = np.maximum.accumulate(np.array(watts))
+    return rising
+
+
+def _spread(trials: Sequence[Trial], clock_mhz: int, first: float) -> float:
+    """Largest less smallest highest rate over the seeds, relative to the first."""
+    if first <= 0.0 or len(trials) < 2:
+        return 0.0
+    rates = [first, *(t.highest_rate_rps(clock_mhz, near=first, stride=1.03) for t in trials[1:])]
+    return (max(rates) - min(rates)) / first
