@@ -112,7 +112,7 @@ def from_kubebuilder(component: Component) -> dict[str, Path] | None:
 
 
 def from_path(component: Component) -> dict[str, Path] | None:
-    """The distribution's etcd or prometheus, if a trial start succeeds (remembered until the file changes)."""
+    """The distribution's etcd or prometheus, if a trial start succeeds (remembered per file)."""
     trial = {"etcd": etcd_starts, "prometheus": prometheus_starts}.get(component.name)
     where = shutil.which(component.name)
     if trial is None or where is None:

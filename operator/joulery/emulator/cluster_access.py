@@ -1,15 +1,17 @@
-"""What the demo and the tests need of any cluster, embedded or not: kubectl and service accounts' credentials."""
+"""What the demo and the tests need of any cluster, embedded or not: kubectl and service account tokens."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Protocol
 
+from joulery.emulator.nodes import EMULATED_LABEL
 from joulery.emulator.pki import kubeconfig, write_secret
-from joulery.errors import ClusterError
+from joulery.errors import ClusterError, ConfigError
 
 KUBECTL_TIMEOUT_S = 120.0
 
@@ -97,3 +99,33 @@ def service_account_kubeconfig(
     folder = cluster.data / "service-accounts"
     folder.mkdir(parents=True, exist_ok=True)
     return write_secret(folder / f"{namespace}.{bound_pod or name}.kubeconfig", text)
+
+
+def external_cluster(program: Path, data: Path) -> ExternalCluster | None:
+    """The cluster JOULERY_KUBECONFIG names, or None when it is unset. Plain KUBECONFIG is never looked at.
+
+    Raises:
+        ConfigError: the file is missing, or the cluster holds nodes that are not emulated and
+            JOULERY_ALLOW_FOREIGN_NODES is not 1.
+    """
+    setting = os.environ.get("JOULERY_KUBECONFIG", "")
+    if not setting:
+        return None
+    config = Path(setting).expanduser()
+    if not config.is_file():
+        raise ConfigError(f"JOULERY_KUBECONFIG={setting}: no such file")
+    cluster = ExternalCluster(config, program, data)
+    if os.environ.get("JOULERY_ALLOW_FOREIGN_NODES") != "1":
+        _refuse_foreign_nodes(cluster)
+    return cluster
+
+
+def _refuse_foreign_nodes(cluster: Cluster) -> None:
+    selector = f"--selector=!{EMULATED_LABEL}"
+    names = cluster.kubectl("get", "nodes", selector, "--output=name").stdout.split()
+    if names:
+        raise ConfigError(
+            f"the cluster of {cluster.kubeconfig} holds nodes that are not emulated "
+            f"({', '.join(names[:5])}): emulated pods could land there and real ones here; "
+            "set JOULERY_ALLOW_FOREIGN_NODES=1 if you mean it"
+        )

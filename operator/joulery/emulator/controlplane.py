@@ -43,7 +43,7 @@ def assets_from_environment() -> Path:
 
 
 class ControlPlane:
-    """Starts on entry (`with ControlPlane(...) as plane`), stops on exit; blocking: from asyncio use a thread."""
+    """Starts on entry (`with ControlPlane(...) as plane`), stops on exit; blocking: not for an event loop."""
 
     def __init__(self, assets: Path, data: Path, *, audit: bool = True) -> None:
         """Prepare only; nothing is written or started.
@@ -131,11 +131,11 @@ class ControlPlane:
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as administrator; raises ClusterError with its output if it fails and `check` is set."""
+        """Run kubectl as administrator; raises ClusterError with its output if it fails and `check` is on."""
         return kubectl(self.assets / "kubectl", self.kubeconfig, *arguments, stdin=stdin, check=check)
 
     def audit_events(self) -> list[dict[str, object]]:
-        """The audit log so far: writes to /scale with their bodies, service accounts' other requests without."""
+        """The audit log so far: writes to /scale with bodies, service accounts' other requests without."""
         if not self.audit_log.exists():
             return []
         whole = self.audit_log.read_bytes().rpartition(b"\n")[0]  # the last line may be half written

@@ -1,7 +1,7 @@
 """Child processes that never outlive the one that started them.
 
-A child ends with its group (`stop`) and with this process, however that ends (the kernel's parent-death signal).
-Only processes started here are ever signalled, by their handle.
+A child ends with its group (`stop`) and with this process, however that ends (the parent-death signal). Only
+processes started here are ever signalled, by their handle.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from joulery.errors import JouleryError
 POLL_S = 0.05
 LOG_LINES_SHOWN = 15
 
-# Ties the process to its parent, then becomes the command. A small program before exec, since a preexec_fn may
-# deadlock in a process with threads. The signal is SIGKILL (9): nobody is left to wait for less.
+# Ties the process to its parent, then becomes the command. A small program before exec, since a preexec_fn
+# may deadlock in a process with threads. The signal is SIGKILL (9): nobody is left to wait for less.
 _TIE_TO_PARENT = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,6 +110,13 @@ class Prometheus:
         fresh = self.targets.with_suffix(".json.new")
         fresh.write_text(json.dumps(list(groups)))
         os.replace(fresh, self.targets)
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        """The result of an instant query, as the HTTP API gives it; an empty list means no series."""
+        parameters = urllib.parse.urlencode({"query": promql})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{parameters}", timeout=5) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        return result
 
     def _arguments(self, config: Path) -> list[str]:
         return [
