@@ -1,1 +1,3 @@
-"""The API group joulery.dev: objects as pydantic models, CRDs made from them, and conversion to the domain."""
+"""The API group joulery.dev: objects as pydantic models, CRDs made from them, and conversion to the
+domain.
+"""

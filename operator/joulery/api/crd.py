@@ -87,7 +87,7 @@ def _root_schema(kind: Kind) -> dict[str, Any]:
     }
     if kind.status is not None:
         properties["status"] = object_schema(kind.status, spec=False)
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "description": kind.description,
         "required": ["spec"],

@@ -1,7 +1,7 @@
 """A pydantic JSON schema as the structural schema that the API server accepts.
 
-References are put in place, `X | None` becomes X, defaults move into the description (they are stored only where a
-column or a CEL rule reads them), and what is not structural fails here rather than at the server.
+References are put in place, `X | None` becomes X, defaults move into the description (they are stored only
+where a column or a CEL rule reads them), and what is not structural fails here rather than at the server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def object_schema(model: type[ApiModel], *, spec: bool) -> Schema:
     """The structural schema of a model. Spec fields say whether they are required or what their default is.
 
     Raises:
-        ConfigError: a model that no structural schema can express, or an optional spec field without a default in
+        ConfigError: a model that no structural schema can express, or an optional spec field without a
+        default in
             words.
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
@@ -51,8 +52,6 @@ class _Converter:
             }
         elif isinstance(schema.get("additionalProperties"), dict):
             converted["additionalProperties"] = self.convert(schema["additionalProperties"], (*path, "*"))
-        if "propertyNames" in converted:
-            del converted["propertyNames"]  # not structural; conversion to the domain checks the names
         if "items" in schema:
             converted["items"] = self.convert(schema["items"], (*path, "[]"))
         return converted

@@ -1,17 +1,20 @@
 """Which stock metrics an engine publishes: names, types, labels and bucket edges, by version.
 
-One cited table for everyone who touches them: Prometheus queries, the node agent that reads `/metrics`, and the
-emulator that writes it. Source: vllm-project/vllm, `vllm/v1/metrics/loggers.py`, class `PrometheusStatLogger`
-(since mid-2026 the same edges live in `vllm/v1/metrics/buckets.py`, pull request 48866). What moved between versions:
+One cited table for everyone who touches them: Prometheus queries, the node agent that reads `/metrics`, and
+the emulator that writes it. Source: vllm-project/vllm, `vllm/v1/metrics/loggers.py`, class
+`PrometheusStatLogger` (since mid-2026 the same edges live in `vllm/v1/metrics/buckets.py`, pull request
+48866). What moved between versions:
 
-* `gpu_cache_usage_perc` became `kv_cache_usage_perc`: both in 0.9 (pull request 18354), the old one hidden from 0.10
-  and gone since 0.12 (29330).
+* `gpu_cache_usage_perc` became `kv_cache_usage_perc`: both in 0.9 (pull request 18354), the old one hidden
+  from 0.10 and gone since 0.12 (29330).
 * `time_per_output_token_seconds`, which always held the intervals between tokens, became
-  `inter_token_latency_seconds`: both in 0.11 (24110), the old one hidden in 0.12 and removed since 0.13 (32661).
-* `request_time_per_output_token_seconds`, a request's mean interval (our TPOT), exists since 0.11. Before, TPOT of
-  single requests cannot be read from stock metrics (24015).
+  `inter_token_latency_seconds`: both in 0.11 (24110), the old one hidden in 0.12 and removed since 0.13
+  (32661).
+* `request_time_per_output_token_seconds`, a request's mean interval (our TPOT), exists since 0.11. Before,
+  TPOT of single requests cannot be read from stock metrics (24015).
 
-Python's client library appends `_total` to counters on the page, so counters are named here as they are scraped.
+Python's client library appends `_total` to counters on the page, so counters are named here as they are
+scraped.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ VLLM = "VLLM"
 # Version that is assumed for new pools in examples and tests.
 DEFAULT_VLLM_VERSION = "0.11.0"
 
-# loggers.py, histogram_time_to_first_token; unchanged since 0.9 (last extended by pull request 15202). Seconds.
+# loggers.py, histogram_time_to_first_token; unchanged since 0.9 (last extended by pull request 15202).
+# Seconds.
 _TTFT_EDGES_S = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    160.0, 640.0, 2560.0,
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+    80.0, 160.0, 640.0, 2560.0,
 )  # fmt: skip
 
 # loggers.py, histogram_time_per_output_token, later histogram_inter_token_latency and
@@ -37,18 +41,20 @@ _TOKEN_INTERVAL_EDGES_S = (
 
 # loggers.py, request_latency_buckets (end to end, queue, inference, prefill, decode); since 0.9. Seconds.
 _REQUEST_LATENCY_EDGES_S = (
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
-    1920.0, 7680.0,
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0,
+    960.0, 1920.0, 7680.0,
 )  # fmt: skip
 
-# vllm/v1/engine/__init__.py, FinishReason as printed in the label `finished_reason`; newer versions know more.
+# vllm/v1/engine/__init__.py, FinishReason as printed in the label `finished_reason`; newer versions know
+# more.
 FINISHED_REASONS = ("stop", "length", "abort")
 
 
 def token_edges(max_model_length: int) -> tuple[int, ...]:
     """Edges of the token-count histograms: 1, 2, 5, 10, ... up to the engine's `--max-model-len` tokens.
 
-    loggers.py, `build_1_2_5_buckets(max_model_len)`; the last finite edge is the largest that does not exceed it.
+    loggers.py, `build_1_2_5_buckets(max_model_len)`; the last finite edge is the largest that does not exceed
+    it.
     """
     edges: list[int] = []
     scale = 1

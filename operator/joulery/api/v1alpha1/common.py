@@ -1,7 +1,7 @@
 """What all kinds share: naming, CEL rules, conditions.
 
-A field's description says what it is and its unit; "Required." or "Default: ..." is added from the model when the
-CRD is made, so the two cannot drift apart.
+A field's description says what it is and its unit; "Required." or "Default: ..." is added from the model when
+the CRD is made, so the two cannot drift apart.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def set_list() -> dict[str, Any]:
     return {"x-kubernetes-list-type": "set"}
 
 
-# Defaults that the API server stores, because a column prints them or a CEL rule reads them. All others are left to
-# the model, so that objects stay as their owners wrote them.
+# Defaults that the API server stores, because a column prints them or a CEL rule reads them. All others are
+# left to the model, so that objects stay as their owners wrote them.
 STORED = {"x-stored-default": True}
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DNS_LABEL}$")]

@@ -1,4 +1,6 @@
-"""EnergyPolicy: what the administrator allows. Only the policy named `default` holds what one joint solve needs once."""
+"""EnergyPolicy: what the administrator allows. Only the policy named `default` holds what one joint solve
+needs once.
+"""
 
 from __future__ import annotations
 
@@ -146,8 +148,7 @@ class EnergyPolicySpec(ApiModel):
     max_mode: Annotated[
         Literal["Observe", "Recommend", "Act"],
         Field(
-            description="Ceiling on the mode of the pools, and the brake: lowering it resets clocks, replicas "
-            "stay.",
+            description="Ceiling on the pools' mode, and the brake: lowering it resets clocks, replicas stay.",
             json_schema_extra=STORED,
         ),
     ] = "Recommend"

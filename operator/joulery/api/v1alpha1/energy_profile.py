@@ -1,7 +1,9 @@
-"""EnergyProfile: the serving model of one model, engine and precision, per accelerator. Immutable once created.
+"""EnergyProfile: the serving model of one model, engine and precision, per accelerator. Immutable once
+created.
 
-Integers in fine units; what has no unit is a decimal string. What needs arithmetic over the whole model (falling
-throughput, negative watts) is judged by the serving layer, which names the failing point in the pool's condition.
+Integers in fine units; what has no unit is a decimal string. What needs arithmetic over the whole model
+(falling throughput, negative watts) is judged by the serving layer, which names the failing point in the
+pool's condition.
 """
 
 from __future__ import annotations
@@ -266,7 +268,7 @@ class EnergyProfileSpec(ApiModel):
         json_schema_extra=with_rules(
             rule(
                 "self == oldSelf",
-                "a profile's spec is immutable, so that no pool changes unasked: create a profile of a new name "
+                "a profile's spec is immutable, so that no pool changes unasked: create one of a new name "
                 "and change the pools' profileRef",
             )
         )

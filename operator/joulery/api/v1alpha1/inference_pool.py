@@ -39,7 +39,7 @@ class Engine(ApiModel):
             min_length=3,
             max_length=64,
             pattern=r"^v?[0-9]+\.[0-9]+[-+.A-Za-z0-9]*$",
-            description="Version of the engine, such as 0.11.0; metric names and bucket edges follow from it.",
+            description="Version of the engine, such as 0.11.0; metrics and bucket edges follow from it.",
         ),
     ]
     metrics_port: Annotated[
@@ -56,7 +56,7 @@ class Model(ApiModel):
         Field(
             min_length=1,
             max_length=253,
-            description="Name under which the engines serve the model: the label model_name of their metrics.",
+            description="Name under which engines serve the model: the label model_name of their metrics.",
         ),
     ]
 
@@ -167,8 +167,8 @@ class Variant(ApiModel):
         Field(
             ge=1,
             le=1_048_576,
-            description="Tokens per engine iteration: the engine's --max-num-batched-tokens. It bounds how long "
-            "a prefill may delay the next output token.",
+            description="Tokens per engine iteration: the engine's --max-num-batched-tokens. It bounds how "
+            "long a prefill may delay the next output token.",
         ),
     ]
     max_num_seqs: Annotated[
@@ -196,11 +196,17 @@ class Demand(ApiModel):
     """Which Prometheus series belong to the pool, besides the served model's name."""
 
     match_labels: Annotated[
-        dict[
-            Annotated[str, Field(min_length=1, max_length=128, pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")],
-            Annotated[str, Field(max_length=253)],
-        ],
-        Field(max_length=16, description="Prometheus labels and their exact values. Default: none."),
+        dict[str, Annotated[str, Field(max_length=253)]],
+        Field(
+            max_length=16,
+            description="Prometheus labels and their exact values. Default: none.",
+            json_schema_extra=with_rules(
+                rule(
+                    "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,127}$'))",
+                    "matchLabels names Prometheus labels: letters, digits and underscores, at most 128",
+                )
+            ),
+        ),
     ] = Field(default_factory=dict)
 
 
@@ -247,8 +253,8 @@ class InferencePoolSpec(ApiModel):
     mode: Annotated[
         Literal["Observe", "Recommend", "Act"],
         Field(
-            description="How far Joulery may go: Observe measures and reports, Recommend also plans, Act also "
-            "changes what knobs allow. The EnergyPolicy's maxMode is a ceiling.",
+            description="How far Joulery may go: Observe measures and reports, Recommend also plans, Act "
+            "also changes what knobs allow. The EnergyPolicy's maxMode is a ceiling.",
             json_schema_extra=STORED,
         ),
     ] = "Observe"
@@ -277,8 +283,9 @@ class InferencePoolSpec(ApiModel):
         Field(
             min_length=1,
             max_length=16,
-            description="Request classes and their objectives; they must not overlap and leave no hole. Default: "
-            "the nine of DynamoLLM, SS to LL, 1-8192 tokens in and out, TTFT 250, 400 and 2000 ms, TPOT 100 ms.",
+            description="Request classes and their objectives; they must not overlap and leave no hole. "
+            "Default: the nine of DynamoLLM, SS to LL: 1-8192 tokens in and out, TTFT 250, 400 and 2000 ms, "
+            "TPOT 100 ms.",
             json_schema_extra=map_list("name") | _CLASS_RULES,
         ),
     ] = None

@@ -1,0 +1,238 @@
+"""Domain reports as InferencePool status, and the restart block both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from joulery.api.times import seconds_of, time_of, whole_time_of
+from joulery.api.v1alpha1 import inference_pool_status as api
+from joulery.api.v1alpha1.common import Condition
+from joulery.domain.memory import PoolMemory, VariantMemory
+from joulery.domain.pool import Mode
+from joulery.domain.report import PoolReport, VariantReport
+from joulery.domain.verdict import Finding, Verdict
+
+_DECISIONS_KEPT = 5
+_MESSAGE_LENGTH = 1024
+_CONDITION_MESSAGE_LENGTH = 4096
+
+
+def pool_status(
+    report: PoolReport,
+    previous: Mapping[str, Any] | None,
+    now_s: float,
+    *,
+    tensor_parallel: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """The status that tells a report.
+
+    A condition's time is kept unless its status flips, a decision's unless it is new: an unchanged pool gives
+    an equal status, which need not be written. `tensor_parallel` gives the size of each variant for the TP
+    column.
+    """
+    before = _previous(previous)
+    return api.InferencePoolStatus(
+        observed_generation=report.generation,
+        plan_id=report.plan_id,
+        conditions=_conditions(report.findings, report.generation, before.conditions, now_s),
+        summary=_summary(report, tensor_parallel or {}),
+        variants=tuple(_variant(variant) for variant in report.variants),
+        predicted_watts=_whole(report.predicted_w),
+        measured_watts=_whole(report.measured_w),
+        requests_per_minute=_whole(None if report.requests_per_s is None else report.requests_per_s * 60),
+        attainment_percent=_percent(report.attainment_percent),
+        recommendation=_recommendation(report),
+        decisions=_decisions(report, before.decisions, now_s),
+        memory=_memory(report.memory),
+    ).manifest()
+
+
+def rejected_status(
+    generation: int, findings: Sequence[Finding], previous: Mapping[str, Any] | None, now_s: float
+) -> dict[str, Any]:
+    """The status of a pool that cannot be taken over: its findings, and what was remembered of it."""
+    before = _previous(previous)
+    return api.InferencePoolStatus(
+        observed_generation=generation,
+        conditions=_conditions(findings, generation, before.conditions, now_s),
+        decisions=before.decisions,
+        memory=before.memory,
+    ).manifest()
+
+
+def memory_of(status: Mapping[str, Any] | None) -> PoolMemory:
+    """What a status remembers; what is unreadable is forgotten, which makes us slower, never wrong."""
+    block = (status or {}).get("memory")
+    try:
+        memory = api.Memory.model_validate(block or {})
+    except ValidationError:
+        return PoolMemory()
+    return PoolMemory(
+        plan_id=memory.plan_id,
+        planned_at_s=None if memory.planned_time is None else seconds_of(memory.planned_time),
+        goal_variant=memory.goal_variant,
+        goal_replicas=memory.goal_replicas,
+        goal_clock_mhz=memory.goal_clock_mhz,
+        variants=tuple(_variant_memory(v) for v in memory.variants),
+    )
+
+
+def memory_block(memory: PoolMemory) -> dict[str, Any]:
+    """The restart block as it is written to the status."""
+    return _memory(memory).manifest()
+
+
+def _previous(status: Mapping[str, Any] | None) -> api.InferencePoolStatus:
+    try:
+        return api.InferencePoolStatus.model_validate(status or {})
+    except ValidationError:
+        return api.InferencePoolStatus()
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else max(round(value), 0)
+
+
+def _percent(value: float | None) -> str | None:
+    # Rounded down: a status never claims more than was attained.
+    return None if value is None else f"{int(min(max(value, 0.0), 100.0) * 100 + 1e-6) / 100:.2f}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _conditions(
+    findings: Iterable[Finding], generation: int, before: Sequence[Condition], now_s: float
+) -> tuple[Condition, ...]:
+    """One condition per type; of several findings on one type the first gives the reason, all the message."""
+    known = {condition.type: condition for condition in before}
+    grouped: dict[str, list[Finding]] = {}
+    for finding in findings:
+        grouped.setdefault(finding.condition.value, []).append(finding)
+    return tuple(
+        _condition(name, group, generation, known.get(name), now_s) for name, group in sorted(grouped.items())
+    )
+
+
+def _condition(
+    name: str, group: Sequence[Finding], generation: int, known: Condition | None, now_s: float
+) -> Condition:
+    worst = min(group, key=lambda f: _SEVERITY[f.status.value])
+    same = [f for f in group if f.status is worst.status]
+    message = "; ".join(dict.fromkeys(f.verdict.message for f in same))
+    kept = known is not None and known.status == worst.status.value
+    return Condition(
+        type=name,
+        status=worst.status.value,
+        reason=worst.verdict.reason,
+        message=_cut(message, _CONDITION_MESSAGE_LENGTH),
+        observed_generation=generation,
+        last_transition_time=known.last_transition_time if known and kept else whole_time_of(now_s),
+    )
+
+
+_SEVERITY = {"False": 0, "Unknown": 1, "True": 2}
+
+
+def _variant(variant: VariantReport) -> api.VariantStatus:
+    return api.VariantStatus(
+        name=variant.variant,
+        current_replicas=variant.current,
+        ready_replicas=variant.ready,
+        target_replicas=variant.target,
+        clock_mhz=variant.clock_mhz,
+        hold_reason=variant.hold.reason if variant.hold else None,
+        hold_message=_cut(variant.hold.message, _MESSAGE_LENGTH) if variant.hold else None,
+    )
+
+
+def _summary(report: PoolReport, tensor_parallel: Mapping[str, int]) -> api.Summary:
+    current = sum(v.current for v in report.variants)
+    target = sum(v.current if v.target is None else v.target for v in report.variants)
+    clocks = [v.clock_mhz for v in report.variants if v.clock_mhz is not None]
+    attained = _percent(report.attainment_percent)
+    return api.Summary(
+        replicas=f"{current}/{target}",
+        shards=_shards(report.variants, tensor_parallel),
+        clock=f"{max(clocks)} MHz" if clocks else "-",
+        watts=f"{_shown(_whole(report.measured_w))}/{_shown(_whole(report.predicted_w))}",
+        slo=f"{attained}%" if attained else "-",
+    )
+
+
+def _shown(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _shards(variants: Sequence[VariantReport], tensor_parallel: Mapping[str, int]) -> str:
+    running = [v for v in variants if v.current > 0]
+    texts = (
+        f"TP{tensor_parallel[v.variant]}x{v.current}"
+        if v.variant in tensor_parallel
+        else f"{v.variant} x{v.current}"
+        for v in running
+    )
+    return _cut(" ".join(texts) or "-", 128)
+
+
+def _recommendation(report: PoolReport) -> api.Recommendation | None:
+    memory = report.memory
+    if report.mode != Mode.RECOMMEND.value or memory.goal_variant is None or memory.goal_replicas is None:
+        return None
+    return api.Recommendation(
+        variant=memory.goal_variant, replicas=memory.goal_replicas, clock_mhz=memory.goal_clock_mhz
+    )
+
+
+def _decisions(report: PoolReport, before: Sequence[api.Decision], now_s: float) -> tuple[api.Decision, ...]:
+    known = {(d.reason, d.message, d.plan_id) for d in before}
+    new = [
+        decision
+        for decision in (_decision(v, report.plan_id, now_s) for v in report.decisions)
+        if (decision.reason, decision.message, decision.plan_id) not in known
+    ]
+    return (*new, *before)[:_DECISIONS_KEPT]
+
+
+def _decision(verdict: Verdict, plan_id: str | None, now_s: float) -> api.Decision:
+    return api.Decision(
+        reason=verdict.reason,
+        message=_cut(verdict.message, _MESSAGE_LENGTH),
+        time=whole_time_of(now_s),
+        plan_id=plan_id,
+    )
+
+
+def _memory(memory: PoolMemory) -> api.Memory:
+    return api.Memory(
+        plan_id=memory.plan_id,
+        planned_time=None if memory.planned_at_s is None else time_of(memory.planned_at_s),
+        goal_variant=memory.goal_variant,
+        goal_replicas=memory.goal_replicas,
+        goal_clock_mhz=memory.goal_clock_mhz,
+        variants=tuple(
+            api.VariantMemory(
+                name=v.variant,
+                last_set_replicas=v.last_set_replicas,
+                last_up_time=None if v.last_up_s is None else time_of(v.last_up_s),
+                last_down_time=None if v.last_down_s is None else time_of(v.last_down_s),
+                startup_milliseconds=None if v.startup_s is None else round(v.startup_s * 1000),
+            )
+            for v in memory.variants
+        ),
+    )
+
+
+def _variant_memory(variant: api.VariantMemory) -> VariantMemory:
+    milliseconds = variant.startup_milliseconds
+    return VariantMemory(
+        variant=variant.name,
+        last_set_replicas=variant.last_set_replicas,
+        last_up_s=None if variant.last_up_time is None else seconds_of(variant.last_up_time),
+        last_down_s=None if variant.last_down_time is None else seconds_of(variant.last_down_time),
+        startup_s=None if milliseconds is None else milliseconds / 1000,
+    )
