@@ -14,8 +14,8 @@ _HOSTS_PER_NET = 254
 class PodAddresses:
     """Hands out addresses 127.X.Y.Z, each once per run.
 
-    X starts from the process id, so that two emulators on one machine seldom meet; where they do, the address in
-    use is skipped. Linux answers on all of 127.0.0.0/8 without configuration; other systems do not.
+    X starts from the process id, so that two emulators on one machine seldom meet; where they do, the one
+    in use is skipped. Linux answers on all of 127.0.0.0/8 without configuration; other systems do not.
     """
 
     def __init__(self, first_net: int | None = None) -> None:

@@ -71,7 +71,7 @@ class _Run:
         """The pod is being deleted; a later, shorter grace period wins."""
         self.deadline_s = min(self.deadline_s, asyncio.get_running_loop().time() + grace_s)
         self.ending.set()
-        if self.drain is not None and not self.drain.expired():
+        if self.drain is not None:
             self.drain.reschedule(self.deadline_s)
 
 
@@ -203,6 +203,7 @@ class Kubelet:
                 await self._runtime.drain(run.pod.uid)
         except TimeoutError:
             self._report(f"pod {run.pod.key} was killed at the end of its grace period with requests running")
+        run.drain = None
         self._release(run)
         await until_available(lambda: self._server.delete(run.pod.path, uid=run.pod.uid, grace_s=0))
 
