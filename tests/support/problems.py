@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from joulery.optimizer.checker import check
 from joulery.optimizer.packing import place
 from joulery.optimizer.problem import Kind, PoolBlock, Problem, Supply, supply_of

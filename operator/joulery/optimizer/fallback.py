@@ -8,10 +8,13 @@ to shed, a second pass prefers small options, and the better of the two passes s
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.table import SERVED_TOLERANCE, OptionTable, cheapest_full
+
+# Twice what a stage of the MILP may lose against an earlier one.
+SHED_TOLERANCE = 2e-6
+COST_TOLERANCE = 1e-9
 
 
 def greedy(table: OptionTable, previous: Ints | None = None) -> Ints:
@@ -24,8 +27,21 @@ def greedy(table: OptionTable, previous: Ints | None = None) -> Ints:
     frugal = _pass(table, wanted, table.cost_w)
     if not sheds(table, frugal):
         return frugal
-    compact = _pass(table, None, table.gpus.astype(np.float64))
-    return min(frugal, compact, key=lambda options: worth(table, options))
+    compact = _pass(table, smallest_full(table), _size_then_cost(table))
+    return compact if is_better(table, compact, frugal) else frugal
+
+
+def smallest_full(table: OptionTable) -> Ints:
+    """The full option of each pool with the fewest GPUs, then the least cost, then its first."""
+    liking = np.where(table.is_full(), _size_then_cost(table), np.inf)
+    tied = np.flatnonzero(liking == np.minimum.reduceat(liking, table.start)[table.owner])
+    first: Ints = tied[np.searchsorted(table.owner[tied], np.arange(len(table.start)))]
+    return first
+
+
+def _size_then_cost(table: OptionTable) -> Floats:
+    liking: Floats = table.gpus * (1.0 + table.cost_w.max()) + table.cost_w
+    return liking
 
 
 def sheds(table: OptionTable, options: Ints) -> bool:
@@ -33,10 +49,13 @@ def sheds(table: OptionTable, options: Ints) -> bool:
     return bool((table.served[options] < table.most_served - SERVED_TOLERANCE).any())
 
 
-def worth(table: OptionTable, options: Ints) -> tuple[tuple[float, ...], float]:
-    """What plans are compared by, smaller is better: shed by falling priority, then cost in watts."""
-    lost = tuple(round(share, 6) for share in table.lost_by_priority(options))
-    return lost, float(table.cost_w[options].sum())
+def is_better(table: OptionTable, one: Ints, other: Ints) -> bool:
+    """Whether a plan sheds less by falling priority or, shedding alike, costs less; rounding aside."""
+    for a, b in zip(table.lost_by_priority(one), table.lost_by_priority(other), strict=True):
+        if abs(a - b) > SHED_TOLERANCE:
+            return a < b
+    cost_w = float(table.cost_w[other].sum())
+    return float(table.cost_w[one].sum()) < cost_w * (1.0 - COST_TOLERANCE)
 
 
 def safe_bound_w(table: OptionTable, options: Ints) -> float:
@@ -46,39 +65,30 @@ def safe_bound_w(table: OptionTable, options: Ints) -> float:
     return float(np.minimum.reduceat(cost, table.start).sum())
 
 
-def _pass(table: OptionTable, wanted: Ints | None, liking: Floats) -> Ints:
-    """One turn per pool; `liking` ranks full options, smaller first."""
+def _pass(table: OptionTable, wanted: Ints, liking: Floats) -> Ints:
+    """One turn per pool: what it wants if it fits, else the full option of the smallest `liking` that fits."""
     left = table.rows.slots.copy()
-    chosen = np.zeros(len(table.start), dtype=np.int64)
-    full = table.is_full()
+    chosen = wanted.copy()
+    use = table.use(wanted)
+    ranked = np.where(table.is_full(), liking, np.inf)
     for pool in np.argsort(table.priority, kind="stable").tolist():
-        option = None if wanted is None else int(wanted[pool])
-        if option is None or not (_use(table, option) <= left).all():
-            option = _best_that_fits(table, pool, left, full, liking)
-        chosen[pool] = option
-        left -= _use(table, option)
+        taken = use[pool]
+        if not (taken <= left).all():
+            chosen[pool] = option = _best_that_fits(table, pool, left, ranked)
+            taken = table.rows.per_instance[table.kind[option]] * table.count[option]
+        left -= taken
     return chosen
 
 
-def _use(table: OptionTable, option: int) -> Ints:
-    used: Ints = table.rows.per_instance[table.kind[option]] * table.count[option]
-    return used
-
-
-def _best_that_fits(
-    table: OptionTable, pool: int, left: Ints, full: NDArray[np.bool_], liking: Floats
-) -> int:
-    start, end = int(table.start[pool]), int(table.end[pool])
-    part = slice(start, end)
+def _best_that_fits(table: OptionTable, pool: int, left: Ints, ranked: Floats) -> int:
+    part = slice(int(table.start[pool]), int(table.end[pool]))
     fits = table.count[part] <= _most_instances(table, left)[table.kind[part]]
-    candidates = np.flatnonzero(fits & full[part])
-    if not len(candidates):
-        fitting = np.flatnonzero(fits)
-        served = table.served[part][fitting]
-        candidates = fitting[served >= served.max() - SERVED_TOLERANCE]
-    first = start + candidates
-    keys = (table.clock_mhz, table.count, table.kind_rank, table.gpus, table.cost_w, liking)
-    return int(first[np.lexsort([key[first] for key in keys])[0]])
+    ranks = np.where(fits, ranked[part], np.inf)
+    best = int(ranks.argmin())
+    if not np.isfinite(ranks[best]):
+        served = np.where(fits, table.served[part], -1.0)
+        best = int(np.where(served >= served.max() - SERVED_TOLERANCE, table.cost_w[part], np.inf).argmin())
+    return part.start + best
 
 
 def _most_instances(table: OptionTable, left: Ints) -> Ints:

@@ -96,6 +96,8 @@ def doubt(outcome: Outcome, objective: float) -> NoAnswer | None:
         why = f"HiGHS stopped ({outcome.status}) without a feasible point"
     elif not abs(outcome.claimed - objective) <= CLAIM_TOLERANCE * max(1.0, abs(objective)):
         why = f"HiGHS claims an objective of {outcome.claimed}, its point has {objective}"
+    elif not outcome.bound <= objective + CLAIM_TOLERANCE * max(1.0, abs(objective)):
+        why = f"HiGHS claims a lower bound of {outcome.bound}, its point has {objective}"
     return NoAnswer(why, spent_s=outcome.spent_s) if why else None
 
 

@@ -10,19 +10,20 @@
     subject to   S x = 1,   u x <= N,   and what the stages before have reached (+ SHED_SLACK)
 
 Every pool has an option with count 0, so each of these has a solution. Full service for all is tried first,
-over full options only: where that is possible stage 1 is done.
+over full options only: where that is possible stage 1 is done. Priorities that the greedy plan already serves
+fully are done as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, selection
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import full_options, serving_options, trading_options
-from joulery.optimizer.table import OptionTable, cheapest_full
+from joulery.optimizer.table import SERVED_TOLERANCE, OptionTable, cheapest_full
 
 # Pool-peaks that a later stage may lose against an earlier one: HiGHS's own feasibility tolerance.
 SHED_SLACK = 1e-6
@@ -54,29 +55,41 @@ def gap_for(pools: int) -> float:
     return SMALL_GAP if pools <= SMALL_POOLS else LARGE_GAP
 
 
-def least_cost(table: OptionTable, limits: Limits) -> Answer | NoAnswer:
-    """Least shed by priority, then least cost; the bound is in watts."""
+def least_cost(table: OptionTable, spare: Ints, limits: Limits) -> Answer | NoAnswer:
+    """Least shed by priority, then least cost; the bound is in watts.
+
+    Args:
+        spare: any plan that fits; priorities that it serves fully need no stage of their own.
+    """
     whole = _least_cost_among(table, full_options(table), (), limits)
     if isinstance(whole, Answer) or not whole.is_infeasible:
         return whole
-    return _least_cost_with_shed(table, limits.after(whole.spent_s))
+    return _least_cost_with_shed(table, _settled(table, spare), limits.after(whole.spent_s))
 
 
-def _least_cost_with_shed(table: OptionTable, limits: Limits) -> Answer | NoAnswer:
-    serving, trading = serving_options(table), trading_options(table)
+def _settled(table: OptionTable, spare: Ints) -> int:
+    """Number of priorities, from the highest, in which a plan sheds nobody."""
+    short = table.served[spare] < table.most_served - SERVED_TOLERANCE
+    return int(np.min(table.priority[short], initial=int(table.priority.max()) + 1))
+
+
+def _least_cost_with_shed(table: OptionTable, settled: int, limits: Limits) -> Answer | NoAnswer:
+    among = np.flatnonzero(table.is_full() | (table.priority[table.owner] >= settled))
+    serving, trading = serving_options(table, among), trading_options(table, among)
     reached: list[tuple[int, float]] = []
-    is_proven = True
-    for priority in range(int(table.priority.max()) + 1):
+    is_proven, spent_s = True, 0.0
+    for priority in range(settled, int(table.priority.max()) + 1):
         rows = _shed_rows(table, serving, reached)
-        stage = solve_stage(table, serving, _lost(table, serving, priority), rows, limits)
+        lost = _lost(table, serving, priority)
+        stage = solve_stage(table, serving, lost, rows, limits.after(spent_s))
         if isinstance(stage, NoAnswer):
             return stage
         reached.append((priority, table.lost_by_priority(stage.options)[priority]))
-        is_proven, limits = is_proven and stage.is_proven, limits.after(stage.spent_s)
-    last = _least_cost_among(table, trading, _shed_rows(table, trading, reached), limits)
+        is_proven, spent_s = is_proven and stage.is_proven, spent_s + stage.spent_s
+    last = _least_cost_among(table, trading, _shed_rows(table, trading, reached), limits.after(spent_s))
     if isinstance(last, NoAnswer):
         return last
-    return Answer(last.options, last.bound, is_proven and last.is_proven, last.spent_s)
+    return replace(last, is_proven=is_proven and last.is_proven, spent_s=spent_s + last.spent_s)
 
 
 def _least_cost_among(
@@ -87,7 +100,7 @@ def _least_cost_among(
     stage = solve_stage(table, options, table.cost_w[options] / unit_w, rows, limits)
     if isinstance(stage, NoAnswer):
         return stage
-    return Answer(stage.options, stage.bound * unit_w, stage.is_proven, stage.spent_s)
+    return replace(stage, bound=stage.bound * unit_w)
 
 
 def _lost(table: OptionTable, options: Ints, priority: int) -> Floats:

@@ -88,8 +88,33 @@ def faults_of(problem: Problem) -> tuple[str, ...]:
         *_supply_faults(problem.supplies),
         *_coverage_faults(problem),
         *_key_faults(problem.pools),
-        *(fault for pool in problem.pools for fault in _pool_faults(pool, len(problem.kinds))),
+        *_option_faults(problem),
     )
+
+
+def _option_faults(problem: Problem) -> Iterator[str]:
+    misshapen = {pool.key: fault for pool in problem.pools if (fault := _shape_fault(pool))}
+    for key, fault in misshapen.items():
+        yield f"pool {key}: {fault}"
+    if not misshapen and not _values_are_sound(problem):
+        for pool in problem.pools:
+            yield from _value_faults(pool, len(problem.kinds))
+
+
+def _values_are_sound(problem: Problem) -> bool:
+    """All pools in one look, since nearly every problem is; who and where is asked only when it is not."""
+    if not problem.pools:
+        return True
+    return all(
+        pool.weight >= 0 and pool.weight < np.inf and not pool.count.all() for pool in problem.pools
+    ) and all(
+        _within(np.concatenate([getattr(pool, name) for pool in problem.pools]), low, high)
+        for name, low, high in (*_RANGES, ("kind", 0, len(problem.kinds) - 1))
+    )
+
+
+def _within(values: Floats | Ints, low: float, high: float) -> bool:
+    return bool(values.min() >= low and values.max() <= high)  # false for NaN as well
 
 
 def _kind_faults(kinds: tuple[Kind, ...]) -> Iterator[str]:
@@ -128,16 +153,12 @@ def _key_faults(pools: tuple[PoolBlock, ...]) -> Iterator[str]:
         yield f"pool {key}: given more than once"
 
 
-def _pool_faults(pool: PoolBlock, kinds: int) -> Iterator[str]:
-    shape = _shape_fault(pool)
-    if shape:
-        yield f"pool {pool.key}: {shape}"
-        return
+def _value_faults(pool: PoolBlock, kinds: int) -> Iterator[str]:
     if not (np.isfinite(pool.weight) and pool.weight >= 0):
         yield f"pool {pool.key}: weight {pool.weight}; it must be finite and not negative"
     for name, low, high in _RANGES:
         values = getattr(pool, name)
-        if not (values.min() >= low and values.max() <= high):  # false for NaN as well
+        if not _within(values, low, high):
             offender = _offender(values, low, high)
             yield f"pool {pool.key}: {name} must lie in [{low:g}, {high:g}], got {offender}"
     if not (pool.kind.min() >= 0 and pool.kind.max() < kinds):

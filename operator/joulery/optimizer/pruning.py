@@ -31,15 +31,15 @@ def smallest_options(table: OptionTable) -> Ints:
     return _undominated(table, _best_per_shape(table, options, table.cost_w), ())
 
 
-def serving_options(table: OptionTable) -> Ints:
+def serving_options(table: OptionTable, among: Ints) -> Ints:
     """Enough to find the least shed."""
-    kept = _best_per_shape(table, np.arange(len(table.owner)), -table.served)
+    kept = _best_per_shape(table, among, -table.served)
     return _undominated(table, kept, (-table.served,))
 
 
-def trading_options(table: OptionTable) -> Ints:
+def trading_options(table: OptionTable, among: Ints) -> Ints:
     """Enough to find the least cost at any shed."""
-    kept = _pareto_per_shape(table)
+    kept = _pareto_per_shape(table, among)
     return _undominated(table, kept, (table.cost_w, -table.served))
 
 
@@ -60,18 +60,18 @@ def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Int
     return best
 
 
-def _pareto_per_shape(table: OptionTable) -> Ints:
+def _pareto_per_shape(table: OptionTable, options: Ints) -> Ints:
     """Per shape, by falling service, the options that cost less than everything before them."""
-    options = np.arange(len(table.owner))
-    shape = _shape(table, options)
-    order = np.lexsort((table.clock_mhz, table.cost_w, -table.served, shape))
-    cost_rank = np.unique(table.cost_w, return_inverse=True)[1][order]
+    shape, cost_w = _shape(table, options), table.cost_w[options]
+    order = np.lexsort((table.clock_mhz[options], cost_w, -table.served[options], shape))
+    cost_rank = np.unique(cost_w, return_inverse=True)[1][order]
     # Rising shapes lower the numbers, so one running minimum restarts at each of them; ranks keep it exact.
     group = np.cumsum(np.diff(shape[order], prepend=shape[order[0]]) > 0)
     value = cost_rank - group * (len(options) + 1)
     improves = np.ones(len(order), dtype=bool)
     improves[1:] = value[1:] < np.minimum.accumulate(value)[:-1]
-    return order[improves]
+    kept: Ints = options[order[improves]]
+    return kept
 
 
 def _undominated(table: OptionTable, options: Ints, criteria: tuple[Floats, ...]) -> Ints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from joulery.optimizer.fallback import smallest_full
 from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, selection
 from joulery.optimizer.problem import Ints
 from joulery.optimizer.pruning import smallest_options
@@ -38,11 +39,8 @@ def least_shortage(table: OptionTable, limits: Limits) -> tuple[Shortage, ...] |
 
 def greedy_shortage(table: OptionTable, chosen: Ints) -> tuple[Shortage, ...]:
     """At most what is missing: pools that shed take their smallest full option, the others stay as chosen."""
-    small = smallest_options(table)
-    order = np.lexsort((np.arange(len(small)), table.gpus[small], table.owner[small]))
-    _, first = np.unique(table.owner[small][order], return_index=True)
     short = table.served[chosen] < table.most_served - SERVED_TOLERANCE
-    return shortage_of(table, np.where(short, small[order][first], chosen))
+    return shortage_of(table, np.where(short, smallest_full(table), chosen))
 
 
 def shortage_of(table: OptionTable, options: Ints) -> tuple[Shortage, ...]:

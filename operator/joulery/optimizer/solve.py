@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from joulery.optimizer.checker import check
-from joulery.optimizer.fallback import greedy, safe_bound_w, sheds, worth
+from joulery.optimizer.fallback import greedy, is_better, safe_bound_w, sheds
 from joulery.optimizer.highs import Limits, NoAnswer
 from joulery.optimizer.milp import Answer, gap_for, least_cost
 from joulery.optimizer.problem import Ints, Problem, faults_of
@@ -44,7 +42,7 @@ def solve(
         return Solution(Choice(()), 0.0, 0.0, (), SolveStatus.OPTIMAL, "no pools", engine)
     table = tabulate(problem)
     if engine == FALLBACK:
-        return _by_greed(table, previous, "asked for")
+        return _by_greed(table, _greedy(table, previous), "asked for")
     return _separable(table) or _joint(table, time_limit_s, previous)
 
 
@@ -58,30 +56,31 @@ def _separable(table: OptionTable) -> Solution | None:
 
 
 def _joint(table: OptionTable, time_limit_s: float, previous: Choice | None) -> Solution:
-    spare = _by_greed(table, previous, "")
+    spare = _greedy(table, previous)
     limits = Limits(time_limit_s, gap_for(len(table.start)))
-    answer = _asked(table, limits)
+    answer = _asked(table, spare, limits)
     if isinstance(answer, NoAnswer):
-        return replace(spare, why=answer.why)
+        return _by_greed(table, spare, answer.why)
     status = SolveStatus.OPTIMAL if answer.is_proven else SolveStatus.FEASIBLE
     why = "supply binding" if answer.is_proven else "HiGHS reached its time limit"
     solution = _solution(table, answer.options, answer.bound, status, why=why, engine=MILP)
     wrong = check(table.problem, solution)
     if wrong:
-        return replace(spare, why=f"the checker refused the plan of HiGHS: {'; '.join(wrong)}")
-    if not answer.is_proven and _worth(table, spare) < worth(table, answer.options):
-        return replace(spare, why="HiGHS reached its time limit with a plan worse than the greedy one")
+        return _by_greed(table, spare, f"the checker refused the plan of HiGHS: {'; '.join(wrong)}")
+    if is_better(table, spare, answer.options):
+        return _by_greed(table, spare, f"better than HiGHS's plan, which is {status.lower()}")
     if not sheds(table, answer.options):
         return solution
-    return replace(solution, why="not enough GPUs", shortage=_shortage(table, limits, answer.options))
+    left = limits.after(answer.spent_s)
+    return replace(solution, why=f"not enough GPUs; {why}", shortage=_shortage(table, left, answer.options))
 
 
-def _asked(table: OptionTable, limits: Limits) -> Answer | NoAnswer:
+def _asked(table: OptionTable, spare: Ints, limits: Limits) -> Answer | NoAnswer:
     """HiGHS's answer; whatever a solver throws becomes a reason, for a plan must come out of every cycle."""
     if not limits.time_limit_s > 0.0:
         return NoAnswer(f"no time for HiGHS: limit {limits.time_limit_s} s")
     try:
-        return least_cost(table, limits)
+        return least_cost(table, spare, limits)
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
         return NoAnswer(f"HiGHS failed: {type(error).__name__}: {error}")
 
@@ -94,14 +93,15 @@ def _shortage(table: OptionTable, limits: Limits, chosen: Ints) -> tuple[Shortag
     return greedy_shortage(table, chosen) if isinstance(exact, NoAnswer) else exact
 
 
-def _by_greed(table: OptionTable, previous: Choice | None, why: str) -> Solution:
-    before = None if previous is None else in_table_order(table, previous.option)
-    options = greedy(table, before)
+def _greedy(table: OptionTable, previous: Choice | None) -> Ints:
+    return greedy(table, None if previous is None else in_table_order(table, previous.option))
+
+
+def _by_greed(table: OptionTable, options: Ints, why: str) -> Solution:
     bound_w = safe_bound_w(table, options)
+    short = greedy_shortage(table, options) if sheds(table, options) else ()
     solution = _solution(table, options, bound_w, SolveStatus.FALLBACK, why=why, engine=FALLBACK)
-    if not sheds(table, options):
-        return solution
-    return replace(solution, shortage=greedy_shortage(table, options))
+    return replace(solution, shortage=short)
 
 
 def _solution(
@@ -112,11 +112,6 @@ def _solution(
     cost_w = math.fsum(float(pool.watts[o] + pool.switch_w[o]) for pool, o in pools)
     shed = tuple(1.0 - float(pool.served[o]) for pool, o in pools)
     return Solution(Choice(choice), cost_w, min(bound_w, cost_w), shed, status, why, engine)
-
-
-def _worth(table: OptionTable, solution: Solution) -> tuple[tuple[float, ...], float]:
-    options = in_table_order(table, solution.choice.option)
-    return worth(table, np.zeros(0, dtype=np.int64) if options is None else options)
 
 
 def _refused(why: str, engine: str) -> Solution:
