@@ -52,6 +52,7 @@ class Engine:
         self._table = RequestTable(capacity_hint=capacity_hint, max_num_seqs=max_num_seqs)
         self._edges: Ints = np.array(itl_edges_ns, np.int64)
         self._intervals: Ints = np.zeros(len(itl_edges_ns) + 1, np.int64)
+        self._arrays = self._table.arrays(self._state, self._joules, self._edges, self._intervals)
         self._last_arrival_ns = start_ns
         self._draining = False
         self.set_clock(clock_mhz)
@@ -134,19 +135,19 @@ class Engine:
             return
         self._check_submission(arrival_ns, input_tokens, output_tokens)
         self._table.append(self._state, arrival_ns, input_tokens, output_tokens, tags)
+        self._arrays = self._table.arrays(self._state, self._joules, self._edges, self._intervals)
         self._last_arrival_ns = int(arrival_ns[-1])
 
     def advance(self, until_ns: int) -> None:
         """Live up to a time: all that ends by then, and all that begins before it. ValueError for the past."""
         if until_ns < self._state[at.NOW]:
             raise ValueError(f"cannot advance to {until_ns} ns, the engine is at {self.now_ns} ns")
-        table = self._table
-        at.advance(self._state, self._joules, table.rows, table.links, self._edges, self._intervals, until_ns)
+        at.advance(self._arrays, until_ns)
 
     def counters(self) -> EngineCounters:
         """The engine's gauges and totals now."""
         s = self._state
-        waiting = int(at.waiting(s, self._table.rows, self._table.queue))
+        waiting = int(at.waiting(self._arrays))
         return EngineCounters(
             time_ns=int(s[at.NOW]),
             running=int(s[at.RUNNING]),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from joulery.serving import kernel as at
 
 Ints = npt.NDArray[np.int64]
-Links = tuple[Ints, Ints, Ints, Ints, Ints]
+Floats = npt.NDArray[np.float64]
 
 
 class RequestTable:
@@ -24,9 +24,6 @@ class RequestTable:
         self._due: Ints = np.full(1024, -1, np.int64)
         self._stack: Ints = np.zeros(max_num_seqs, np.int64)
         self._completing: Ints = np.zeros(max_num_seqs, np.int64)
-        self._relink()
-
-    links: Links
 
     def append(
         self, state: Ints, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints, tags: Ints | None
@@ -75,10 +72,20 @@ class RequestTable:
             arrivals.append(int(self.rows[self._queue[state[at.QUEUE_HEAD]], at.ARRIVAL]))
         return int(min(arrivals))
 
-    @property
-    def queue(self) -> Ints:
-        """The ring of submitted requests."""
-        return self._queue
+    def arrays(self, state: Ints, joules: Floats, edges: Ints, intervals: Ints) -> at.Arrays:
+        """What the kernel works on, valid until requests are appended."""
+        return at.Arrays(
+            state=state,
+            joules=joules,
+            requests=self.rows,
+            queue=self._queue,
+            stack=self._stack,
+            due=self._due,
+            completing=self._completing,
+            finished=self._finished,
+            edges=edges,
+            intervals=intervals,
+        )
 
     def _unfinished(self, state: Ints) -> Ints:
         indices = self._stack[: int(state[at.PREEMPTED])].tolist()
@@ -112,7 +119,6 @@ class RequestTable:
         self._queue[: len(queued)] = queued
         state[at.QUEUE_HEAD] = 0
         self._finished = np.concatenate([self._finished, np.zeros(size, np.int64)])
-        self._relink()
 
     def _widen_due(self, state: Ints, longest_output: int) -> None:
         """Let the ring of due lists span the longest answer; lists keep their iteration."""
@@ -123,10 +129,6 @@ class RequestTable:
         ahead = int(state[at.ITERATION]) + np.arange(old)
         wide[ahead & (len(wide) - 1)] = self._due[ahead & (old - 1)]
         self._due = wide
-        self._relink()
-
-    def _relink(self) -> None:
-        self.links = (self._queue, self._stack, self._due, self._completing, self._finished)
 
 
 def _power_of_two(at_least: int) -> int:
