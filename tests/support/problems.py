@@ -122,7 +122,7 @@ def brute_force(problem: Problem) -> tuple[tuple[float, ...], float]:
 
 
 def least_extra_gpus(problem: Problem, most: int) -> int:
-    """Fewest GPUs, on nodes of their own and over all accelerators, that serve everybody; by trying them all."""
+    """Fewest GPUs, on nodes of their own and over all accelerators, that serve everybody."""
     names = sorted({kind.accelerator for kind in problem.kinds})
     for total in range(most + 1):
         for split in itertools.product(range(total + 1), repeat=len(names)):

@@ -66,7 +66,7 @@ def safe_bound_w(table: OptionTable, options: Ints) -> float:
 
 
 def _pass(table: OptionTable, wanted: Ints, liking: Floats) -> Ints:
-    """One turn per pool: what it wants if it fits, else the full option of the smallest `liking` that fits."""
+    """One turn per pool: what it wants if it fits, else the full option of smallest `liking` that fits."""
     left = table.rows.slots.copy()
     chosen = wanted.copy()
     use = table.use(wanted)

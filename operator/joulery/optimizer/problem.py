@@ -6,6 +6,7 @@ values, so that a wrong number in one profile becomes a message and never an exc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -127,8 +128,8 @@ def _kind_faults(kinds: tuple[Kind, ...]) -> Iterator[str]:
 
 
 def _supply_faults(supplies: tuple[Supply, ...]) -> Iterator[str]:
-    names = [supply.accelerator for supply in supplies]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    times = Counter(supply.accelerator for supply in supplies)
+    for name in sorted(name for name, number in times.items() if number > 1):
         yield f"supply of {name}: given more than once; merge its nodes into one"
     for supply in supplies:
         slots = sorted(supply.slots)
@@ -148,8 +149,8 @@ def _coverage_faults(problem: Problem) -> Iterator[str]:
 
 
 def _key_faults(pools: tuple[PoolBlock, ...]) -> Iterator[str]:
-    keys = [pool.key for pool in pools]
-    for key in sorted({key for key in keys if keys.count(key) > 1}):
+    times = Counter(pool.key for pool in pools)
+    for key in sorted(key for key, number in times.items() if number > 1):
         yield f"pool {key}: given more than once"
 
 
