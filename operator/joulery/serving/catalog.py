@@ -14,9 +14,9 @@ from joulery.serving.points import OperatingPoints, operating_points
 
 
 class PointCatalog:
-    """Operating points by hash of profile, variant options, mix, objective and clocks; the least used are dropped."""
+    """Operating points by content of the question; the least recently asked are dropped."""
 
-    def __init__(self, *, requests: int = 6000, capacity: int = 4096) -> None:
+    def __init__(self, *, requests: int = 12_000, capacity: int = 4096) -> None:
         self._requests = requests
         self._capacity = capacity
         self._known: OrderedDict[object, OperatingPoints] = OrderedDict()

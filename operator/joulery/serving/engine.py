@@ -1,7 +1,8 @@
 """One running engine instance, resumable at any instant; emulator, replay and operating points all run this.
 
-An engine is told arrivals and clock changes and asked to live up to a time. An iteration that began before that time
-and ends after it stays in flight; how time is cut never changes what happens. Loading this module loads numba.
+An engine is told arrivals and clock changes and asked to live up to a time. An iteration that began before
+that time and ends after it stays in flight; how time is cut never changes what happens. Loading this module
+loads numba.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Engine:
-    """A continuous-batching engine of one variant. Times are integer nanoseconds on a clock of the caller's choice."""
+    """A continuous-batching engine of one variant. Times are integer nanoseconds on the caller's clock."""
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class Engine:
 
     @property
     def energy_j(self) -> float:
-        """Joules of the whole instance since the start, idle time and the iteration in flight up to now included."""
+        """Joules of the whole instance since the start, idle time and the iteration in flight included."""
         s = self._state
         energy = float(self._joules[at.ENERGY_J]) + 1e-9 * float(s[at.IDLE_NS]) * self._clock.idle_w
         if s[at.ITERATION_END] >= 0:
@@ -108,7 +109,7 @@ class Engine:
         return energy
 
     def set_clock(self, clock_mhz: int) -> None:
-        """Clock iterations that start from now on; one in flight ends as it began. ValueError outside the device."""
+        """Clock iterations that start from now on; one in flight ends as it began. Raises as `at_clock`."""
         clock = self.model.at_clock(clock_mhz)
         self._clock = clock
         self._state[at.CLOCK_HOST_NS] = clock.host_ns
@@ -128,8 +129,8 @@ class Engine:
     ) -> None:
         """Submit requests in order of arrival, none before now or before one already submitted.
 
-        Raises ValueError for arrivals out of order, for lengths below 1, for a request longer than the engine's limits
-        (cutting it is the caller's duty) and while draining; nothing is submitted then.
+        Raises ValueError for arrivals out of order, for lengths below 1, for a request longer than the
+        engine's limits (cutting it is the caller's duty) and while draining; nothing is submitted then.
         """
         if len(arrival_ns) == 0:
             return
@@ -139,7 +140,7 @@ class Engine:
         self._last_arrival_ns = int(arrival_ns[-1])
 
     def advance(self, until_ns: int) -> None:
-        """Live up to a time: all that ends by then, and all that begins before it. ValueError for the past."""
+        """Live up to a time: all that ends by then, all that begins before it. ValueError for the past."""
         if until_ns < self._state[at.NOW]:
             raise ValueError(f"cannot advance to {until_ns} ns, the engine is at {self.now_ns} ns")
         at.advance(self._arrays, until_ns)
@@ -147,7 +148,7 @@ class Engine:
     def counters(self) -> EngineCounters:
         """The engine's gauges and totals now."""
         s = self._state
-        waiting = int(at.waiting(self._arrays))
+        waiting = self._table.waiting(s)
         return EngineCounters(
             time_ns=int(s[at.NOW]),
             running=int(s[at.RUNNING]),
@@ -221,8 +222,8 @@ class Engine:
         longest = int((input_tokens + output_tokens).max())
         if longest > self.longest_request_tokens:
             raise ValueError(
-                f"a request of {longest} input and output tokens exceeds the limit of {self.longest_request_tokens} "
-                f"(KV cache {self.model.kv_capacity_tokens}, maximum model length {self.model.max_model_length})"
+                f"a request of {longest} tokens exceeds the limit of {self.longest_request_tokens} (KV cache "
+                f"{self.model.kv_capacity_tokens}, maximum model length {self.model.max_model_length})"
             )
 
 
@@ -233,6 +234,4 @@ def _check_limits(model: InstanceModel, *, token_budget: int, max_num_seqs: int)
             "a full batch decodes one token per request in one iteration"
         )
     if model.kv_capacity_tokens < 1:
-        raise ValueError(
-            f"{model.accelerator} TP{model.tensor_parallel_size} has no memory left for a KV cache; use a larger size"
-        )
+        raise ValueError(f"{model.accelerator} TP{model.tensor_parallel_size} has no room for a KV cache")

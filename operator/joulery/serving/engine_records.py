@@ -41,7 +41,8 @@ class EngineCounters:
 class FinishedRequests:
     """Requests in order of completion, as parallel arrays.
 
-    TTFT and `first_token_ns` include the client's overhead. TPOT is the mean ITL of a request, 0 for one token.
+    TTFT and `first_token_ns` include the client's overhead. TPOT is the mean ITL of a request, 0 for one
+    token.
     """
 
     tag: Ints

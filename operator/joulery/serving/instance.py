@@ -1,6 +1,7 @@
 """One (accelerator, tensor-parallel size) of a profile as the plain numbers that an engine runs on.
 
-Integer nanoseconds and picoseconds, so that the same schedule follows on every machine; watts of the whole instance.
+Integer nanoseconds and picoseconds, so that the same schedule follows on every machine; watts of the whole
+instance.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class ClockCoefficients:
     compute_w: float
 
     def iteration_ns(self, *, decodes: int, context_tokens: int, prefill_tokens: int) -> int:
-        """Time of one iteration; the formula is that of `LatencyParameters`, each term rounded to nanoseconds."""
+        """Time of one iteration by the formula of `LatencyParameters`, each term rounded to nanoseconds."""
         tokens = decodes + prefill_tokens
         steps = (tokens > FIRST_STEP_TOKENS) + (tokens > SECOND_STEP_TOKENS)
         linear = max(self.streaming_ns[steps], _to_ns(self.compute_token_ps * tokens))
@@ -107,7 +108,7 @@ def instance_model(profile: EngineProfile, accelerator: str, tensor_parallel_siz
     sizes = known.device.tensor_parallel_sizes
     if tensor_parallel_size not in sizes:
         raise UnknownVariantError(
-            f"profile {profile.name} holds no tensor-parallel size {tensor_parallel_size} on {accelerator}, only {sizes}"
+            f"profile {profile.name} holds no TP{tensor_parallel_size} on {accelerator}, only TP {sizes}"
         )
     latency = known.latency
     return InstanceModel(
@@ -129,7 +130,7 @@ def instance_model(profile: EngineProfile, accelerator: str, tensor_parallel_siz
 
 
 def kv_capacity_tokens(profile: EngineProfile, accelerator: str, tensor_parallel_size: int) -> int:
-    """Tokens the KV cache holds: (share x memory x TP - weights - reserve per GPU) / bytes per token, at least 0."""
+    """Tokens that fit: (share x memory x TP - weights - reserve x TP) / bytes per token, at least 0."""
     device, model = profile.accelerators[accelerator].device, profile.parameters
     usable = device.kv_memory_share * device.memory_bytes * tensor_parallel_size
     left = usable - model.weight_bytes - device.reserved_bytes_per_gpu * tensor_parallel_size

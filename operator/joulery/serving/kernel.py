@@ -1,35 +1,29 @@
 """Continuous batching, one iteration at a time, compiled.
 
-All state lies in the arrays passed in, so an engine can be stopped at any instant and resumed: what happens depends on
-arrivals and clock changes, never on how the time between them was cut. Semantics are those of vLLM's scheduler:
-decodes first, prefills share the rest of the token budget, a request is admitted when its whole context fits the KV
-cache, the newest is preempted when decodes outgrow it, recomputes its context and is first again.
+All state lies in the arrays passed in, so an engine can be stopped at any instant and resumed: what happens
+depends on arrivals and clock changes, never on how the time between them was cut. As in vLLM's scheduler
+decodes come first, prefills share the rest of the token budget, a request is admitted when its whole context
+fits the KV cache, the newest is preempted when decodes outgrow it, recomputes its context and is first in the
+queue again.
 
-Self-contained on purpose: numba's cache on disk sees changes of this file only, not of what it would import.
-Loading this module loads numba.
+All compiled code and every constant in it is in this file on purpose: numba's cache on disk notices changes
+of this file only, not of what it imports. Loading this module loads numba.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
-import numba
-import numpy as np
-import numpy.typing as npt
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-_F = TypeVar("_F", bound=Callable[..., object])
+from joulery.serving.kernel_arrays import Arrays, Floats, Ints, compiled
 
 # Columns of `requests`: one row per request in flight, or finished and not yet taken. Times in ns, -1 before.
 ARRIVAL, INPUT, OUTPUT, TAG, FIRST_TOKEN, FINISH = 0, 1, 2, 3, 4, 5
-# Tokens generated when it last joined the decoding batch or was preempted; the iteration at which it joined (-1:
-# outside of the batch); when the last token before a preemption came.
+# Tokens generated when it last joined the decoding batch or was preempted; the iteration at which it joined,
+# -1 outside of the batch; when the last token before a preemption came.
 GENERATED, JOINED, LAST_TOKEN = 6, 7, 8
 # Tokens to prefill, reserved in the KV cache from admission, and how many of them are.
 CONTEXT, PREFILLED = 9, 10
-# Doubly linked lists: running requests in order of admission; decoding requests that finish in the same iteration.
+# Doubly linked lists: running requests by admission; decoding requests that finish in the same iteration.
 RUN_NEXT, RUN_PREVIOUS, DUE_NEXT, DUE_PREVIOUS = 11, 12, 13, 14
 COLUMNS: Final = 16
 
@@ -38,9 +32,10 @@ NOW, ITERATION_START, ITERATION_END, ITERATION = 0, 1, 2, 3
 # Decoding requests, their tokens in the KV cache, and these plus what prefills have reserved.
 DECODES, CONTEXT_TOKENS, KV_TOKENS = 4, 5, 6
 RUNNING, RUN_HEAD, RUN_TAIL = 7, 8, 9
-# The request whose prefill goes on in the next iteration (-1: none); how many prefills the one in flight completes.
+# The request whose prefill goes on in the next iteration, or -1; how many prefills the one in flight
+# completes.
 PARTIAL, COMPLETING = 10, 11
-# Submitted and not admitted, arrived or not; height of the stack of preempted requests; finished, not taken.
+# Submitted and not admitted, arrived or not; height of the stack of the preempted; finished and not taken.
 QUEUE_HEAD, QUEUE_LENGTH, PREEMPTED, FINISHED = 12, 13, 14, 15
 PREEMPTIONS, PROMPT_TOKENS, GENERATION_TOKENS, REQUESTS, ITL_SUM_NS = 16, 17, 18, 19, 20
 IDLE_NS, HOST_NS, STREAMING_NS, COMPUTE_NS, ATTENTION_NS = 21, 22, 23, 24, 25
@@ -57,37 +52,7 @@ ENERGY_J, FLIGHT_J, HOST_W, STREAMING_W, ATTENTION_W, COMPUTE_W = 0, 1, 2, 3, 4,
 JOULE_CELLS: Final = 6
 
 
-class Arrays(NamedTuple):
-    """Everything an engine is. `queue` is the ring of submitted requests, `stack` holds the preempted ones.
-
-    `due` is the ring of lists of decoding requests by the iteration that finishes them; `completing` those whose
-    prefill the iteration in flight completes; `edges` and `intervals` make the histogram of token intervals.
-    """
-
-    state: Ints
-    joules: Floats
-    requests: Ints
-    queue: Ints
-    stack: Ints
-    due: Ints
-    completing: Ints
-    finished: Ints
-    edges: Ints
-    intervals: Ints
-
-
-def _compiled(function: _F) -> _F:
-    """Compile, keeping the machine code on disk where some folder is writable (a read-only image has none)."""
-    # Nothing here allocates; without reference counts an iteration takes 25 ns instead of 200.
-    options = {"nogil": True, "forceinline": True, "_nrt": False}
-    try:
-        compiled: _F = numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        compiled = numba.njit(**options)(function)
-    return compiled
-
-
-@_compiled
+@compiled
 def _observe(edges: Ints, intervals: Ints, nanoseconds: int, tokens: int) -> None:
     """Count token intervals in the bin of the first edge >= their length."""
     low, high = 0, edges.shape[0]
@@ -100,41 +65,37 @@ def _observe(edges: Ints, intervals: Ints, nanoseconds: int, tokens: int) -> Non
     intervals[low] += tokens
 
 
-@_compiled
-def _unlink_due(requests: Ints, due: Ints, request: int) -> None:
-    """Take a decoding request out of the list of those that finish with it."""
-    after, before = requests[request, DUE_NEXT], requests[request, DUE_PREVIOUS]
-    if before >= 0:
-        requests[before, DUE_NEXT] = after
-    else:
-        remaining = requests[request, OUTPUT] - requests[request, GENERATED]
-        due[(requests[request, JOINED] + remaining) & (due.shape[0] - 1)] = after
+@compiled
+def _unlink(requests: Ints, request: int, onward: int, backward: int) -> None:
+    """Join the neighbours of a request in one of its lists."""
+    after, before = requests[request, onward], requests[request, backward]
     if after >= 0:
-        requests[after, DUE_PREVIOUS] = before
+        requests[after, backward] = before
+    if before >= 0:
+        requests[before, onward] = after
 
 
-@_compiled
-def _unlink_running(state: Ints, requests: Ints, request: int) -> None:
+@compiled
+def _leave_running(state: Ints, requests: Ints, request: int) -> None:
     """Take a request out of the running list."""
-    after, before = requests[request, RUN_NEXT], requests[request, RUN_PREVIOUS]
-    if before >= 0:
-        requests[before, RUN_NEXT] = after
-    else:
-        state[RUN_HEAD] = after
-    if after >= 0:
-        requests[after, RUN_PREVIOUS] = before
-    else:
-        state[RUN_TAIL] = before
+    if state[RUN_HEAD] == request:
+        state[RUN_HEAD] = requests[request, RUN_NEXT]
+    if state[RUN_TAIL] == request:
+        state[RUN_TAIL] = requests[request, RUN_PREVIOUS]
+    _unlink(requests, request, RUN_NEXT, RUN_PREVIOUS)
     state[RUNNING] -= 1
 
 
-@_compiled
+@compiled
 def _preempt_newest(state: Ints, requests: Ints, due: Ints, stack: Ints) -> None:
     """Free the KV cache of the request admitted last and put it at the head of the queue."""
     request = state[RUN_TAIL]
-    _unlink_running(state, requests, request)
+    _leave_running(state, requests, request)
     if requests[request, JOINED] >= 0:
-        _unlink_due(requests, due, request)
+        cell = requests[request, JOINED] + requests[request, OUTPUT] - requests[request, GENERATED]
+        if due[cell & (due.shape[0] - 1)] == request:
+            due[cell & (due.shape[0] - 1)] = requests[request, DUE_NEXT]
+        _unlink(requests, request, DUE_NEXT, DUE_PREVIOUS)
         generated = requests[request, GENERATED] + state[ITERATION] - requests[request, JOINED]
         held = requests[request, INPUT] + generated - 1
         state[DECODES] -= 1
@@ -153,7 +114,7 @@ def _preempt_newest(state: Ints, requests: Ints, due: Ints, stack: Ints) -> None
     state[PREEMPTIONS] += 1
 
 
-@_compiled
+@compiled
 def _admit(a: Arrays) -> int:
     """Admit the head of the queue where its whole context fits the KV cache; the request, or -1."""
     state, requests, queue, stack = a.state, a.requests, a.queue, a.stack
@@ -186,10 +147,10 @@ def _admit(a: Arrays) -> int:
     state[RUN_TAIL] = request
     state[RUNNING] += 1
     state[KV_TOKENS] += context
-    return request
+    return int(request)
 
 
-@_compiled
+@compiled
 def _fill_prefills(a: Arrays) -> int:
     """Give the budget that decodes leave to prefills, first come first served; the prefill tokens taken."""
     state, requests, completing = a.state, a.requests, a.completing
@@ -215,9 +176,9 @@ def _fill_prefills(a: Arrays) -> int:
     return taken
 
 
-@_compiled
+@compiled
 def _launch(state: Ints, joules: Floats, prefill_tokens: int) -> None:
-    """Put the iteration in flight: its duration by share, and its energy, both at the clock of this instant."""
+    """Put the iteration in flight: its duration by share and its energy, at the clock of this instant."""
     tokens = state[DECODES] + prefill_tokens
     steps = 0
     if tokens > state[STEP_TOKENS]:
@@ -236,10 +197,10 @@ def _launch(state: Ints, joules: Floats, prefill_tokens: int) -> None:
     state[ITERATION_END] = state[NOW] + host + linear + attention
 
 
-@_compiled
+@compiled
 def _finish(state: Ints, requests: Ints, finished: Ints, request: int) -> None:
     """Release a request that has all its tokens."""
-    _unlink_running(state, requests, request)
+    _leave_running(state, requests, request)
     held = requests[request, INPUT] + requests[request, OUTPUT] - 1
     state[KV_TOKENS] -= held
     state[CONTEXT_TOKENS] -= held
@@ -251,7 +212,7 @@ def _finish(state: Ints, requests: Ints, finished: Ints, request: int) -> None:
     state[REQUESTS] += 1
 
 
-@_compiled
+@compiled
 def _join(state: Ints, requests: Ints, due: Ints, finished: Ints, request: int) -> None:
     """Let a request whose prefill is complete emit a token and decode from then on."""
     state[GENERATION_TOKENS] += 1
@@ -271,7 +232,7 @@ def _join(state: Ints, requests: Ints, due: Ints, finished: Ints, request: int) 
     due[cell] = request
 
 
-@_compiled
+@compiled
 def _land(a: Arrays) -> None:
     """Complete the iteration in flight: tokens out, requests finished, prefills into the decoding batch."""
     state, joules, requests, due = a.state, a.joules, a.requests, a.due
@@ -310,7 +271,7 @@ def _land(a: Arrays) -> None:
     state[COMPLETING] = 0
 
 
-@_compiled
+@compiled
 def advance(a: Arrays, until_ns: int) -> None:
     """Live through everything before `until_ns`; what begins exactly then waits for the next call."""
     state = a.state
@@ -333,17 +294,3 @@ def advance(a: Arrays, until_ns: int) -> None:
         state[IDLE_NS] += wake - state[NOW]
         state[NOW] = wake
     state[NOW] = max(state[NOW], until_ns)
-
-
-@_compiled
-def waiting(a: Arrays) -> int:
-    """Requests that have arrived and are not admitted, the preempted ones among them."""
-    state, requests, queue = a.state, a.requests, a.queue
-    low, high = 0, state[QUEUE_LENGTH]
-    while low < high:
-        middle = (low + high) >> 1
-        if requests[queue[(state[QUEUE_HEAD] + middle) & (queue.shape[0] - 1)], ARRIVAL] <= state[NOW]:
-            low = middle + 1
-        else:
-            high = middle
-    return low + state[PREEMPTED]

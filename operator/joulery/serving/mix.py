@@ -1,8 +1,8 @@
 """The mix of request lengths a pool serves, as two histograms.
 
 Input and output lengths are taken as independent: token histograms hold marginals only (declared; their rank
-correlation in the Azure 2023 traces is -0.02 and 0.07). Inside a bucket lengths are spread log-uniformly, or bent so
-that an exact mean is reproduced where one is known.
+correlation in the Azure 2023 traces is -0.02 and 0.07). Inside a bucket lengths are spread log-uniformly, or
+bent so that an exact mean is reproduced where one is known.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # Upper edges of vLLM's request token histograms for models of 131,072 tokens (1-2-5 series, vllm/v1/metrics).
-VLLM_TOKEN_EDGES: tuple[int, ...] = tuple(m * 10**d for d in range(5) for m in (1, 2, 5)) + (100_000,)
+VLLM_TOKEN_EDGES: tuple[int, ...] = (*(m * 10**d for d in range(5) for m in (1, 2, 5)), 100_000)
 
 # Bend u -> u**p inside buckets; beyond these the mean does not belong to the histogram.
 _LEAST_BEND, _MOST_BEND = 0.05, 20.0
@@ -30,7 +31,7 @@ _LEAST_BEND, _MOST_BEND = 0.05, 20.0
 
 @dataclass(frozen=True)
 class LengthMix:
-    """Shares of requests by length: `shares[i]` of them have more than `edges[i]` and at most `edges[i + 1]` tokens.
+    """Shares of requests by length: `shares[i]` of them have tokens in (`edges[i]`, `edges[i + 1]`].
 
     Attributes:
         input_mean: Exact mean input tokens where known (a rate of tokens over a rate of requests), else None.
@@ -73,7 +74,7 @@ class LengthMix:
         return inputs, outputs
 
     def distance(self, other: LengthMix) -> float:
-        """How far two mixes are apart: the largest of relative differences of means and of total variations."""
+        """How far apart: the largest of the relative differences of means and the total variations."""
         means = (
             abs(self.mean_input_tokens / other.mean_input_tokens - 1.0),
             abs(self.mean_output_tokens / other.mean_output_tokens - 1.0),
@@ -112,7 +113,8 @@ def of_histograms(
 ) -> LengthMix | None:
     """The mix of measured histograms, the open bucket ending at `longest`; None where either is empty.
 
-    Means that cannot come from the histogram (measured over another window, say) are bent to as far as buckets allow.
+    Means that cannot come from the histogram (measured over another window, say) are bent to as far as
+    buckets allow.
     """
     if sum(inputs.rates) <= 0 or sum(outputs.rates) <= 0:
         return None
@@ -122,7 +124,7 @@ def of_histograms(
 
 
 def _check(side: str, edges: tuple[int, ...], shares: tuple[float, ...]) -> None:
-    if len(edges) != len(shares) + 1 or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+    if len(edges) != len(shares) + 1 or any(b <= a for a, b in pairwise(edges)):
         raise ValueError(
             f"{side} edges must rise and be one more than shares, got {edges} for {len(shares)} shares"
         )
@@ -157,7 +159,7 @@ def _mean(edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> flo
 
 
 def _bend(edges: tuple[int, ...], shares: tuple[float, ...], mean: float | None) -> float:
-    """The exponent at which the sampled mean is the exact one, by bisection; its bound where there is none."""
+    """The exponent at which the sampled mean is the exact one, by bisection; a bound where none is."""
     if mean is None:
         return 1.0
     low, high = math.log(_LEAST_BEND), math.log(_MOST_BEND)
@@ -194,7 +196,7 @@ def _closed(histogram: LengthHistogram, longest: int) -> tuple[tuple[int, ...], 
 def _variation(
     edges: tuple[int, ...], shares: tuple[float, ...], other_edges: tuple[int, ...], other: tuple[float, ...]
 ) -> float:
-    """Total variation over the coarsest buckets both have: the largest difference of the two distributions."""
+    """Total variation: the largest difference of the two distributions over any set of lengths."""
     common = sorted({*edges, *other_edges})
     first = np.interp(common, edges, np.concatenate([[0.0], np.cumsum(shares)]))
     second = np.interp(common, other_edges, np.concatenate([[0.0], np.cumsum(other)]))

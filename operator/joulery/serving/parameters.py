@@ -1,7 +1,8 @@
 """What a profile holds: time, power and clock response of one model x engine x precision, per accelerator.
 
-Form J of the serving model (iteration time of a continuous-batching engine as a roofline with laws over tensor
-parallelism) and a time-share form of power. Standard library only; loading this module compiles nothing.
+Form J of the serving model (iteration time of a continuous-batching engine as a roofline with laws over
+tensor parallelism) and a time-share form of power. Standard library only; loading this module compiles
+nothing.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class Parameter:
 class LatencyParameters:
     """Time of an iteration with nd decoding requests holding ctx tokens and P prefill tokens, M = nd + P:
 
-    t = h + max(W, c M f_max/f) + b nd + k ctx, with h = host_base + host_per_doubling log2 TP,
-    W = weight_streaming/TP + step(TP) [M > 16] + step(TP)/2 [M > 32], c = compute_token/TP + compute_token_undivided,
-    k = context_token/TP. TTFT adds client_base + client_per_gpu TP (client, HTTP, tokeniser).
+    t = h + max(W, c M f_max/f) + b nd + k ctx, with h = host_base + host_per_doubling log2 TP, W =
+    weight_streaming/TP + step(TP) [M > 16] + step(TP)/2 [M > 32], c = compute_token/TP +
+    compute_token_undivided, k = context_token/TP. TTFT adds client_base + client_per_gpu TP (client, HTTP,
+    tokeniser).
     """
 
     host_base_ns: Parameter
@@ -63,7 +65,7 @@ class LatencyParameters:
 
 @dataclass(frozen=True, slots=True)
 class PowerParameters:
-    """Watts of one GPU at the highest clock in each kind of time; an iteration draws their time-weighted mean."""
+    """Watts of one GPU at the highest clock by kind of time; an iteration draws their time-weighted mean."""
 
     idle_empty_w: Parameter
     idle_loaded_w: Parameter
@@ -77,9 +79,10 @@ class PowerParameters:
 class ClockResponse:
     """Response of power above idle and of bandwidth to phi = f / f_max.
 
-    Memory-bound and waiting: v_m = v0 + (1 - v0) clip((phi - k)/(1 - k), 0, 1). Compute-bound: v_c = phi^g above the
-    knee k and k^(g-1) phi below it (voltage floor; a power law all the way down invents an optimum at the lowest
-    clock). Bandwidth is constant above its knee and falls by `bandwidth_slope` per unit of phi below.
+    Memory-bound and waiting: v_m = v0 + (1 - v0) clip((phi - k)/(1 - k), 0, 1). Compute-bound: v_c = phi^g
+    above the knee k and k^(g-1) phi below it (voltage floor; a power law all the way down invents an optimum
+    at the lowest clock). Bandwidth is constant above its knee and falls by `bandwidth_slope` per unit of phi
+    below.
     """
 
     memory_floor: Parameter
@@ -118,7 +121,7 @@ class ServerParameters:
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorParameters:
-    """The device. `supported_clocks_mhz` are those worth planning, rising; below `measured_above_mhz` all is assumed."""
+    """The device. Of its clocks those worth planning, rising; below `measured_above_mhz` all is assumed."""
 
     name: str
     max_clock_mhz: int

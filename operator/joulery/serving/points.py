@@ -1,7 +1,8 @@
 """Operating points: for one variant and mix, the highest rate within the objective and the watts, by clock.
 
-The highest rate is found by bisection on the very engine that emulator and replay run: Poisson arrivals, one sample of
-lengths for all clocks and rates (common random numbers). Watts against load are strongly concave, so they are a table.
+The highest rate is found by bisection on the very engine that emulator and replay run: Poisson arrivals, one
+sample of lengths for all clocks and rates (common random numbers). Watts against load are strongly concave,
+so they are a table.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ATTAINMENT = 0.995
 
 @dataclass(frozen=True)
 class OperatingPoints:
-    """What one instance can do at each clock. `max_rate_rps` is 0 where the objective cannot be met even when idle.
+    """What one instance can do at each clock; `max_rate_rps` is 0 where not even a request alone attains.
 
     Attributes:
         rates_rps: `[clock, load]`, the rates at which `watts` of the whole instance are tabulated, first 0.
@@ -76,7 +77,7 @@ def operating_points(
     objective: Objective,
     clocks_mhz: Sequence[int],
     attainment: float = ATTAINMENT,
-    requests: int = 6000,
+    requests: int = 12_000,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> OperatingPoints:
     """Operating points at rising clocks. The first seed makes the table, all of them the spread.
@@ -98,7 +99,7 @@ def operating_points(
 
 
 def points_of_trials(trials: Sequence[Trial], clocks_mhz: Sequence[int]) -> OperatingPoints:
-    """Operating points of trials that differ in their sample only: the first makes the table, all the spread."""
+    """Operating points of trials that differ in their sample: the first makes the table, all the spread."""
     clocks = tuple(clocks_mhz)
     if not clocks or any(b <= a for a, b in pairwise(clocks)):
         raise ValueError(f"clocks must rise, got {clocks}")
@@ -127,10 +128,10 @@ def points_of_trials(trials: Sequence[Trial], clocks_mhz: Sequence[int]) -> Oper
 def clock_table(
     points: OperatingPoints, *, headroom: float, floor_mhz: int, ceiling_mhz: int
 ) -> tuple[ClockRow, ...]:
-    """Rows by rising load: the clock of least energy that attains at that load with `headroom` (a share) to spare.
+    """Rows by rising load: the clock of least energy that attains it with `headroom` (a share) to spare.
 
-    Clocks never fall from row to row. The last row is the ceiling's; beyond it the ceiling holds as well. Empty where
-    no clock between the bounds meets the objective.
+    Clocks never fall from row to row. The last row is the ceiling's; beyond it the ceiling holds as well.
+    Empty where no clock between the bounds meets the objective.
     """
     usable = [
         i

@@ -1,4 +1,4 @@
-"""The spec of an EnergyProfile as a plain mapping, read into an `EngineProfile`. Pure; the only reader of that layout."""
+"""The spec of an EnergyProfile as a plain mapping, read into an `EngineProfile`; the only reader of it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Node:
 
 
 def profile_from_spec(spec: Mapping[str, object], *, name: str) -> EngineProfile:
-    """The profile of a spec. Raises ProfileError naming the first field that is missing or of the wrong type."""
+    """The profile of a spec. Raises ProfileError naming the first field missing or of the wrong type."""
     root = _Node("", spec)
     accelerators = {a.device.name: a for a in map(_accelerator, root.nodes("accelerators"))}
     if len(accelerators) != len(root.nodes("accelerators")):

@@ -1,14 +1,11 @@
-"""The growing arrays of an engine: request rows with a free list, the arrival queue, the ring of due lists."""
+"""The growing arrays of an engine: requests with a free list, the arrival queue, the ring of due lists."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from joulery.serving import kernel as at
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from joulery.serving.kernel_arrays import Arrays, Floats, Ints
 
 
 class RequestTable:
@@ -64,6 +61,11 @@ class RequestTable:
         state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL]] = -1
         return tags
 
+    def waiting(self, state: Ints) -> int:
+        """Requests that have arrived and are not admitted, the preempted ones among them."""
+        arrivals = self.rows[self._queued(state), at.ARRIVAL]
+        return int(np.searchsorted(arrivals, state[at.NOW], side="right") + state[at.PREEMPTED])
+
     def oldest_waiting_ns(self, state: Ints) -> int:
         """Arrival of the request waiting longest; there must be one."""
         preempted = self._stack[: int(state[at.PREEMPTED])]
@@ -72,9 +74,9 @@ class RequestTable:
             arrivals.append(int(self.rows[self._queue[state[at.QUEUE_HEAD]], at.ARRIVAL]))
         return int(min(arrivals))
 
-    def arrays(self, state: Ints, joules: Floats, edges: Ints, intervals: Ints) -> at.Arrays:
+    def arrays(self, state: Ints, joules: Floats, edges: Ints, intervals: Ints) -> Arrays:
         """What the kernel works on, valid until requests are appended."""
-        return at.Arrays(
+        return Arrays(
             state=state,
             joules=joules,
             requests=self.rows,

@@ -1,6 +1,7 @@
 """Trials of one engine under Poisson load: does it attain, how far can it be driven, what does it draw.
 
-All trials of a variant see the same requests in the same order (common random numbers), only denser or thinner.
+All trials of a variant see the same requests in the same order (common random numbers), only denser or
+thinner.
 """
 
 from __future__ import annotations
