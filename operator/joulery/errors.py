@@ -1,14 +1,14 @@
 """The errors of Joulery.
 
-    JouleryError
-    ├── ConfigError          settings, files or objects that a person must mend
-    │   └── ProfileError     a profile that is not usable, with the failing field or point
-    ├── ClusterError         the API server refused or could not be reached
-    │   ├── ConflictError    somebody moved what was decided on
-    │   ├── ForbiddenError   a right is missing
-    │   └── UnavailableError the API server is down, slow or overloaded
-    ├── MetricsError         Prometheus or an engine's metrics could not be read
-    └── DeviceError          NVML refused or failed
+JouleryError
+├── ConfigError          settings, files or objects that a person must mend
+│   └── ProfileError     a profile that is not usable, with the failing field or point
+├── ClusterError         the API server refused or could not be reached
+│   ├── ConflictError    somebody moved what was decided on
+│   ├── ForbiddenError   a right is missing
+│   └── UnavailableError the API server is down, slow or overloaded
+├── MetricsError         Prometheus or an engine's metrics could not be read
+└── DeviceError          NVML refused or failed
 """
 
 from __future__ import annotations

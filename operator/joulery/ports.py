@@ -29,7 +29,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One LIST snapshot of the cluster, converted. `measured_w` holds watts per pool where agents report them."""
+    """One LIST snapshot of the cluster, converted. `measured_w` holds watts per pool where agents report."""
 
     fleet: Fleet
     policies: tuple[Policy, ...]
@@ -86,6 +86,10 @@ class StatusWriter(Protocol):
 
     async def write(self, reports: Sequence[PoolReport]) -> Mapping[ObjectKey, WriteOutcome]:
         """Outcome by pool; an equal status is not written again."""
+        ...
+
+    async def write_rejected(self, rejected: Sequence[Rejected]) -> Mapping[ObjectKey, WriteOutcome]:
+        """The same for pools that could not be taken over."""
         ...
 
 

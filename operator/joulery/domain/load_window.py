@@ -21,14 +21,14 @@ class EngineReading:
 
 @dataclass(frozen=True, slots=True)
 class LoadWindow:
-    """Readings of the last `length_s` seconds, oldest first, and since when requests have waited without pause."""
+    """Readings of the last `length_s` seconds, oldest first, and since when requests wait without pause."""
 
     length_s: float = 30.0
     readings: tuple[EngineReading, ...] = ()
     waiting_since_s: float | None = None
 
     def push(self, reading: EngineReading) -> LoadWindow:
-        """The window with one more reading; a counter that fell means a restarted engine and an empty window."""
+        """The window with one more reading; a counter that fell means a restart and an empty window."""
         kept = self.readings
         if kept and _restarted(kept[-1], reading):
             kept = ()
@@ -44,8 +44,14 @@ class LoadWindow:
         """
         if len(self.readings) < 2:
             return None
-        newest, oldest, middle = self.readings[-1], self.readings[0], self.readings[(len(self.readings) - 1) // 2]
-        prompt = max(_rate(oldest, newest, "prompt_tokens_total"), _rate(middle, newest, "prompt_tokens_total"))
+        newest, oldest, middle = (
+            self.readings[-1],
+            self.readings[0],
+            self.readings[(len(self.readings) - 1) // 2],
+        )
+        prompt = max(
+            _rate(oldest, newest, "prompt_tokens_total"), _rate(middle, newest, "prompt_tokens_total")
+        )
         generation = max(
             _rate(oldest, newest, "generation_tokens_total"), _rate(middle, newest, "generation_tokens_total")
         )

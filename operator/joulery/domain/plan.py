@@ -19,7 +19,7 @@ class PlanKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """What one pool should become: `replicas` instances of one variant, clocked by a table per variant in use."""
+    """What one pool should become: `replicas` instances of one variant, a clock table per variant in use."""
 
     pool: ObjectKey
     variant: str

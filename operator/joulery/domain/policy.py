@@ -38,7 +38,7 @@ class Cadence:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Bounds on the pools of some namespaces; only the one named `default` carries cadence and solver limits."""
+    """Bounds on pools of some namespaces; only the one named `default` carries cadence and solver limits."""
 
     name: str
     priority: int = 0

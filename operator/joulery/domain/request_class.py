@@ -40,7 +40,11 @@ class RequestClass:
 
 
 # DynamoLLM (HPCA 2025), Table IV: bounds at the 33rd/66th/100th percentile of the conversation traces.
-_INPUT = {"S": (TokenRange(1, 255), 250), "M": (TokenRange(256, 1023), 400), "L": (TokenRange(1024, 8192), 2000)}
+_INPUT = {
+    "S": (TokenRange(1, 255), 250),
+    "M": (TokenRange(256, 1023), 400),
+    "L": (TokenRange(1024, 8192), 2000),
+}
 _OUTPUT = {"S": TokenRange(1, 99), "M": TokenRange(100, 349), "L": TokenRange(350, 8192)}
 _TPOT_MS = 100
 

@@ -1,8 +1,8 @@
 """Request streams from the public traces that ship in `joulery.data.traces`.
 
-A stream is synthetic and says so: rates follow one day of the 2024 week, kept by a constant share (thinning); input
-and output lengths are drawn jointly from the 2023 requests; counts per second are negative-binomial with the
-dispersion that independent thinning leaves of the measured one; arrivals are uniform within a second.
+A stream is synthetic and says so: rates follow one day of the 2024 week, kept by a constant share (thinning);
+input and output lengths are drawn jointly from the 2023 requests; counts per second are negative-binomial with
+the dispersion that independent thinning leaves of the measured one; arrivals are uniform within a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 NS_PER_S = 1_000_000_000
 DAY_S = 86_400
 _WINDOW_S = 600
-# Longer prompts lie outside the nine classes (0.01 % of conversation requests): cut to the longest class bound.
+# Longer prompts lie outside the nine classes (0.01 % of conversation requests): cut to the longest bound.
 LONGEST_INPUT_TOKENS = 8192
 
 IntArray = NDArray[np.int64]
@@ -30,7 +30,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Which trace a pool replays. `kept_share` thins the 2024 rates; `dispersion` is of 1 s counts before thinning.
+    """A pool's trace. `kept_share` thins the 2024 rates; `dispersion` is of 1 s counts before thinning.
 
     Dispersions (variance over mean of 1 s counts) of the 2023 requests: conversation 1.39, coding 13.2.
     """
@@ -83,7 +83,9 @@ def request_lengths(trace: str) -> tuple[IntArray, IntArray]:
 @lru_cache(maxsize=4)
 def _week(trace: str) -> tuple[FloatArray, FloatArray]:
     rows = [row for row in _read("azure-2024-week-load.csv.gz") if row["trace"] == trace]
-    starts = [datetime.fromisoformat(row["window_start_utc"].replace("Z", "+00:00")).timestamp() for row in rows]
+    starts = [
+        datetime.fromisoformat(row["window_start_utc"].replace("Z", "+00:00")).timestamp() for row in rows
+    ]
     rates = [float(row["requests_per_min"]) / 60.0 for row in rows]
     return np.array(starts) + _WINDOW_S / 2, np.array(rates)
 
@@ -97,7 +99,9 @@ def rates_per_s(workload: Workload, day: date, times_s: FloatArray) -> FloatArra
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
     middles, rates = _week(workload.trace)
     if midnight < middles[0] - _WINDOW_S or midnight + DAY_S > middles[-1] + _WINDOW_S:
-        raise ValueError(f"trace {workload.trace!r} has no full day {day.isoformat()}; the shared days are 2024-05-12 to 16")
+        raise ValueError(
+            f"trace {workload.trace!r} has no full day {day.isoformat()}; the shared days are 2024-05-12 to 16"
+        )
     return np.interp(midnight + times_s, middles, rates) * workload.kept_share
 
 
@@ -109,7 +113,13 @@ def _counts(rates: FloatArray, dispersion: float, rng: np.random.Generator) -> I
 
 
 def requests_of_day(
-    workload: Workload, day: date, seed: int, *, squeeze: float = 1.0, duration_s: float | None = None, start_s: float = 0.0
+    workload: Workload,
+    day: date,
+    seed: int,
+    *,
+    squeeze: float = 1.0,
+    duration_s: float | None = None,
+    start_s: float = 0.0,
 ) -> Requests:
     """One day's stream, or part of it; `squeeze` runs the day's curve that many times faster at unchanged rates.
 

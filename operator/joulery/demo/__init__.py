@@ -1,0 +1,1 @@
+"""The demo runner: real control plane, our operator and agents, emulated nodes, and the replay beside it."""

@@ -1,0 +1,83 @@
+"""What Prometheus would say of a simulated pool: rates and length mix over a sliding window."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulery.domain.demand import Demand, LengthHistogram
+from joulery.domain.keys import ObjectKey
+from joulery.serving.engine import FinishedRequests
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bucket:
+    at_s: float
+    requests: int
+    prompt_tokens: float
+    generation_tokens: float
+    input_counts: IntArray
+    output_counts: IntArray
+
+
+@dataclass(slots=True)
+class DemandMeter:
+    """Sliding window over polls: requests count as they arrive, lengths as they finish (as in vLLM)."""
+
+    pool: ObjectKey
+    edges: IntArray
+    window_s: float
+    buckets: deque[_Bucket] = field(default_factory=deque)
+
+    def poll(
+        self, now_s: float, arrived: int, finished: Sequence[FinishedRequests], running: int, waiting: int
+    ) -> Demand:
+        """Demand after one more poll; `arrived` counts requests since the last one."""
+        inputs = np.concatenate([f.input_tokens for f in finished]) if finished else np.zeros(0, np.int64)
+        outputs = np.concatenate([f.output_tokens for f in finished]) if finished else np.zeros(0, np.int64)
+        self.buckets.append(
+            _Bucket(
+                now_s,
+                arrived,
+                float(inputs.sum()),
+                float(outputs.sum()),
+                self._counts(inputs),
+                self._counts(outputs),
+            )
+        )
+        while len(self.buckets) > 1 and self.buckets[0].at_s < now_s - self.window_s + 1e-6:
+            self.buckets.popleft()
+        return self._demand(now_s, running, waiting)
+
+    def _counts(self, tokens: IntArray) -> IntArray:
+        # Bucket i holds (edges[i-1], edges[i]], the last one is open, as in a Prometheus histogram.
+        return np.bincount(np.searchsorted(self.edges, tokens, side="left"), minlength=len(self.edges) + 1)
+
+    def _demand(self, now_s: float, running: int, waiting: int) -> Demand:
+        span_s = min(self.window_s, max(now_s - self.buckets[0].at_s + self._poll_s(), 1e-9))
+        edges = tuple(int(e) for e in self.edges)
+        return Demand(
+            pool=self.pool,
+            observed_at_s=now_s,
+            requests_per_s=sum(b.requests for b in self.buckets) / span_s,
+            prompt_tokens_per_s=sum(b.prompt_tokens for b in self.buckets) / span_s,
+            generation_tokens_per_s=sum(b.generation_tokens for b in self.buckets) / span_s,
+            running_requests=float(running),
+            waiting_requests=float(waiting),
+            input_lengths=self._histogram(edges, [b.input_counts for b in self.buckets], span_s),
+            output_lengths=self._histogram(edges, [b.output_counts for b in self.buckets], span_s),
+        )
+
+    def _histogram(self, edges: tuple[int, ...], counts: list[IntArray], span_s: float) -> LengthHistogram:
+        return LengthHistogram(edges, tuple((np.sum(counts, axis=0) / span_s).tolist()))
+
+    def _poll_s(self) -> float:
+        if len(self.buckets) < 2:
+            return self.window_s
+        return self.buckets[1].at_s - self.buckets[0].at_s

@@ -1,0 +1,231 @@
+"""Replay: the engine state and the decisions of production without Kubernetes, in true or declared time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from joulery.domain.clock_table import ClockTable
+from joulery.domain.demand import Demand
+from joulery.domain.fleet import Fleet
+from joulery.domain.keys import ObjectKey
+from joulery.domain.plan import ScaleChange
+from joulery.domain.pool import Pool
+from joulery.domain.vllm_metrics import token_edges
+from joulery.simulator.instances import Phase
+from joulery.simulator.measurement import DemandMeter
+from joulery.simulator.result import RunFigures, Served
+from joulery.simulator.traces import LONGEST_INPUT_TOKENS, NS_PER_S, Requests
+from joulery.simulator.world import PoolWorld, World, finished_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Cadences of a run in seconds; a demo shortens them and declares it."""
+
+    duration_s: float = 86_400.0
+    demand_poll_s: float = 15.0
+    clock_epoch_s: float = 5.0
+    rate_window_s: float = 60.0
+    scale_delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What a policy wants done after one poll. `tables` maps an instance's name to its clock table."""
+
+    changes: tuple[ScaleChange, ...] = ()
+    tables: Mapping[str, ClockTable] = field(default_factory=dict)
+    made_plan: bool = False
+    up_only: bool = False
+
+
+class ScalingPolicy(Protocol):
+    """A planner under test: Joulery or a baseline."""
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+        ...
+
+    @property
+    def constants(self) -> Mapping[str, object]:
+        """What it was tuned to, for the printed result."""
+        ...
+
+    def initial(self, pool: Pool) -> tuple[str, int, int]:
+        """Variant, replicas and clock in MHz that serve when the run begins."""
+        ...
+
+    def step(self, fleet: Fleet, demand: Mapping[ObjectKey, Demand]) -> Actions:
+        """Decide after one poll."""
+        ...
+
+
+@dataclass(slots=True)
+class _Tally:
+    plans: int = 0
+    up_only_plans: int = 0
+    scale_ups: int = 0
+    scale_downs: int = 0
+    reshard_moves: int = 0
+    ups_after_downs: int = 0
+    downs_within_dwell: int = 0
+    last_up_s: dict[ObjectKey, float] = field(default_factory=dict)
+    last_down_s: dict[ObjectKey, float] = field(default_factory=dict)
+
+    def count(
+        self, actions: Actions, pools: Mapping[ObjectKey, PoolWorld], now_s: float, dwell_s: float
+    ) -> None:
+        """Count one poll's actions; an up within the dwell after a down is an up after a down."""
+        self.plans += actions.made_plan
+        self.up_only_plans += actions.up_only
+        for change in actions.changes:
+            resharding = any(v != change.variant and n > 0 for v, n in pools[change.pool].desired.items())
+            self.reshard_moves += resharding
+            if change.want > change.seen:
+                self.scale_ups += 1
+                self.ups_after_downs += (
+                    now_s - self.last_down_s.get(change.pool, -np.inf) < dwell_s and not resharding
+                )
+                self.last_up_s[change.pool] = now_s
+            else:
+                self.scale_downs += 1
+                within = now_s - self.last_up_s.get(change.pool, -np.inf) < dwell_s
+                self.downs_within_dwell += within and not resharding
+                self.last_down_s[change.pool] = now_s
+
+
+@dataclass(slots=True)
+class Replay:
+    """One policy over one set of request streams on one simulated cluster.
+
+    Args:
+        world: cluster and pools, before anything runs.
+        policy: who decides.
+        streams: requests per pool, arrivals from the run's start.
+        timing: cadences.
+        dwell_s: only counted against, never enforced here.
+        epoch_s: wall time of the run's start, which the planner's forecast may use.
+        progress: told the share done, now and then.
+    """
+
+    world: World
+    policy: ScalingPolicy
+    streams: Mapping[ObjectKey, Requests]
+    timing: Timing = field(default_factory=Timing)
+    dwell_s: float = 600.0
+    epoch_s: float = 1_715_472_000.0
+    progress: Callable[[float], None] | None = None
+    on_poll: Callable[[float, World, Mapping[ObjectKey, Demand]], None] | None = None
+    tally: _Tally = field(default_factory=_Tally)
+
+    def run(self) -> RunFigures:
+        """Serve every stream to its end and return the figures."""
+        self._begin()
+        timing = self.timing
+        meters = {key: self._meter(world) for key, world in self.world.pools.items()}
+        tables: Mapping[str, ClockTable] = {}
+        steps = round(timing.duration_s / timing.clock_epoch_s)
+        polls_every = max(1, round(timing.demand_poll_s / timing.clock_epoch_s))
+        arrived = dict.fromkeys(self.world.pools, 0)
+        for step in range(steps):
+            start_s, end_s = step * timing.clock_epoch_s, (step + 1) * timing.clock_epoch_s
+            self._serve(start_s, end_s, arrived)
+            self._clock(tables, end_s)
+            if (step + 1) % polls_every == 0:
+                tables = self._poll(end_s, meters, arrived)
+                arrived = dict.fromkeys(self.world.pools, 0)
+                if self.progress is not None and step % (polls_every * 40) < polls_every:
+                    self.progress(step / steps)
+        return self._finish(steps * timing.clock_epoch_s)
+
+    def _begin(self) -> None:
+        for key, world in self.world.pools.items():
+            variant, replicas, clock_mhz = self.policy.initial(world.pool)
+            self.world.start_ready(key, variant, replicas, 0.0)
+            for instance in world.instances:
+                instance.set_clock(clock_mhz)
+                instance.clock_changes = 0
+
+    def _meter(self, world: PoolWorld) -> DemandMeter:
+        edges = np.array(token_edges(LONGEST_INPUT_TOKENS), dtype=np.int64)
+        return DemandMeter(world.pool.key, edges, self.timing.rate_window_s)
+
+    def _serve(self, start_s: float, end_s: float, arrived: dict[ObjectKey, int]) -> None:
+        arrivals = {
+            key: stream.between(round(start_s * NS_PER_S), round(end_s * NS_PER_S))
+            for key, stream in self.streams.items()
+        }
+        for key, requests in arrivals.items():
+            arrived[key] += len(requests)
+        self.world.advance(start_s, end_s, arrivals)
+
+    def _clock(self, tables: Mapping[str, ClockTable], now_s: float) -> None:
+        if not tables:
+            return
+        for world in self.world.pools.values():
+            for instance in world.serving():
+                table = tables.get(instance.name)
+                if table is not None:
+                    instance.govern(table, now_s)
+
+    def _poll(
+        self, now_s: float, meters: Mapping[ObjectKey, DemandMeter], arrived: Mapping[ObjectKey, int]
+    ) -> Mapping[str, ClockTable]:
+        demand = {}
+        for key, world in self.world.pools.items():
+            counters = [i.engine.counters() for i in world.instances if i.engine is not None]
+            running, waiting = sum(c.running for c in counters), sum(c.waiting for c in counters)
+            at_s = self.epoch_s + now_s
+            demand[key] = meters[key].poll(at_s, arrived[key], world.collect(), running, waiting)
+        actions = self.policy.step(self.world.snapshot(now_s, self.epoch_s), demand)
+        self.tally.count(actions, self.world.pools, now_s, self.dwell_s)
+        for change in actions.changes:
+            self.world.apply(change, now_s)
+        if self.on_poll is not None:
+            self.on_poll(now_s, self.world, demand)
+        return actions.tables
+
+    def _finish(self, duration_s: float) -> RunFigures:
+        pools = {}
+        for key, world in self.world.pools.items():
+            world.collect()
+            pools[key.name] = (world.pool, self._served(world))
+        energy = {key.name: world.energy_j() for key, world in self.world.pools.items()}
+        return RunFigures(
+            pools=pools,
+            gpu_energy_j=sum(energy.values()),
+            gpu_seconds=self.world.gpu_seconds,
+            duration_s=duration_s,
+            hardware=self.world.hardware,
+            constants=self.policy.constants,
+            actions=self._actions(),
+            pool_energy_j=energy,
+        )
+
+    def _served(self, world: PoolWorld) -> Served:
+        names = ("input_tokens", "output_tokens", "ttft_ns", "tpot_ns", "tag")
+        inputs, outputs, ttft, tpot, arrival = (finished_arrays(world.finished, n) for n in names)
+        return Served(inputs, outputs, ttft, tpot, arrival, world.turned_away)
+
+    def _actions(self) -> dict[str, int]:
+        tally = self.tally
+        living = sum(i.clock_changes for w in self.world.pools.values() for i in w.instances)
+        return {
+            "plans": tally.plans,
+            "upOnlyPlans": tally.up_only_plans,
+            "scaleUps": tally.scale_ups,
+            "scaleDowns": tally.scale_downs,
+            "reshardMoves": tally.reshard_moves,
+            "clockChanges": living + sum(w.clock_changes for w in self.world.pools.values()),
+            "upsAfterDowns": tally.ups_after_downs,
+            "downsWithinDwell": tally.downs_within_dwell,
+            "unfinished": sum(
+                i.engine.in_flight for w in self.world.pools.values() for i in w.instances
+                if i.engine is not None and i.phase in (Phase.READY, Phase.DRAINING)
+            ),
+        }  # fmt: skip

@@ -1,0 +1,58 @@
+"""Counters become rates over a short window, with restarts and queues told apart."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulery.domain.load_window import EngineReading, LoadWindow
+
+
+def reading(at_s: float, prompt: float, generated: float = 0.0, waiting: float = 0.0) -> EngineReading:
+    return EngineReading(at_s, prompt, generated, 3.0, waiting, 0.1)
+
+
+def test_one_reading_is_no_rate() -> None:
+    assert LoadWindow().push(reading(0, 0)).sample() is None
+
+
+def test_a_steady_counter_gives_its_rate() -> None:
+    window = LoadWindow(length_s=10)
+    for second in range(0, 30, 5):
+        window = window.push(reading(second, 100.0 * second, 7.0 * second))
+    sample = window.sample()
+    assert sample is not None
+    assert sample.prompt_tokens_per_s == 100.0
+    assert sample.generation_tokens_per_s == 7.0
+
+
+def test_a_rise_is_seen_before_the_window_is_over() -> None:
+    window = LoadWindow(length_s=30)
+    for second in range(0, 35, 5):
+        window = window.push(reading(second, 0.0 if second <= 15 else 1000.0 * (second - 15)))
+    sample = window.sample()
+    assert sample is not None
+    assert sample.prompt_tokens_per_s == 1000.0
+
+
+def test_a_restarted_engine_begins_a_new_window() -> None:
+    window = LoadWindow().push(reading(0, 5000)).push(reading(5, 6000)).push(reading(10, 20))
+    assert window.sample() is None
+
+
+def test_queue_age_counts_from_the_first_of_unbroken_waiting() -> None:
+    window = LoadWindow().push(reading(0, 0)).push(reading(5, 1, waiting=2)).push(reading(10, 2, waiting=1))
+    sample = window.sample()
+    assert sample is not None and sample.queue_age_s == 5.0
+    after = window.push(reading(15, 3, waiting=0)).sample()
+    assert after is not None and after.queue_age_s == 0.0
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=20))
+def test_rates_are_never_negative(increments: list[float]) -> None:
+    window, total = LoadWindow(length_s=20), 0.0
+    for index, increment in enumerate(increments):
+        total += increment
+        window = window.push(reading(5.0 * index, total))
+    sample = window.sample()
+    assert sample is not None and sample.prompt_tokens_per_s >= 0.0
