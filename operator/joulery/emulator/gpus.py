@@ -1,6 +1,6 @@
 """The emulator's side of the NVML shim: one mapped file holds the GPUs of one node.
 
-Mirrors `nvml_shim/shared.h`. The shim writes locks, the emulator writes what the GPUs show, tests write faults.
+Mirrors `nvml_shim/shared.h`. The shim writes locks, the emulator what the GPUs show, tests write faults.
 """
 
 from __future__ import annotations
@@ -28,12 +28,9 @@ _DRIVER_MISSING_AT = 12
 _LOCK_AT = 128
 _SET_CALLS_AT = 136
 _RESET_CALLS_AT = 144
-_SHOWN = struct.Struct(
-    "<4Q4I"
-)  # energy, memory total, memory used, reasons; clock, power, temperature, utilisation
+# energy, memory total, memory used, reasons; clock, power, temperature, utilisation
+_SHOWN = struct.Struct("<4Q4I")
 _SHOWN_AT = 152
-_SHOWN_CLOCK_AT = 184
-_SHOWN_POWER_AT = 188
 _IDENTITY = struct.Struct("<64s64s")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -53,8 +50,8 @@ class Fault(IntEnum):
 class GpuModel:
     """What all GPUs of a node have in common.
 
-    Defaults are an H100 SXM's: top 1980 MHz and memory 2619 MHz as published; the floor of 210 MHz in steps of
-    15 MHz is that of the PCIe part.
+    Defaults are an H100 SXM's: top 1980 MHz and memory 2619 MHz as published; the floor of 210 MHz in steps
+    of 15 MHz is that of the PCIe part.
     """
 
     name: str = "NVIDIA H100 80GB HBM3"
@@ -111,7 +108,7 @@ class NodeGpus:
 
     @classmethod
     def create(cls, path: Path, node: str, gpus: int, model: GpuModel | None = None) -> Self:
-        """Make the file of `gpus` idle GPUs; UUIDs follow from the node's name, so a restart finds the same ones."""
+        """Make the file of `gpus` idle GPUs; UUIDs follow from the node's name, so restarts find the same."""
         if not 0 <= gpus <= _MAX_GPUS:
             raise ConfigError(f"node {node}: {gpus} GPUs asked for, the shim holds at most {_MAX_GPUS}")
         made = model or GpuModel()
