@@ -1,0 +1,1 @@
+"""I/O: Kubernetes, Prometheus, profile files. Adapters implement the ports and take no decisions."""

@@ -1,0 +1,179 @@
+"""Reads the whole cluster once per cycle and converts it: the FleetReader on Kubernetes.
+
+Everything comes from a LIST with `resourceVersion=0`: an informer's index may keep objects that were deleted
+while its watch was cut, a LIST does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulery.adapters.kube_client import KubeClient, path_of
+from joulery.adapters.kube_errors import MissingKindError, NotFoundError
+from joulery.adapters.kube_targets import TargetReader, autoscaled, claims_of
+from joulery.adapters.node_view import node_states, watts_by_pod
+from joulery.adapters.pod_view import Manifest, seconds_of
+from joulery.adapters.pod_watch import PodWatch
+from joulery.api.convert import (
+    generation_of,
+    key_of,
+    memory_of,
+    policy_of,
+    pool_of,
+    profile_of,
+)
+from joulery.api.labels import GROUP, VERSION
+from joulery.domain.fleet import Fleet, PoolState
+from joulery.domain.keys import ObjectKey
+from joulery.domain.policy import Policy
+from joulery.domain.pool import Pool
+from joulery.errors import ConfigError
+from joulery.ports import Observation, Rejected
+from joulery.serving.parameters import EngineProfile
+
+POOLS, POLICIES, PROFILES, GPU_NODES = "inferencepools", "energypolicies", "energyprofiles", "gpunodes"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    pools: list[Manifest]
+    policies: list[Manifest]
+    profiles: list[Manifest]
+    gpu_nodes: dict[str, Manifest]
+    nodes: list[Manifest]
+    autoscalers: list[Manifest]
+    pods: list[dict[str, Any]]
+
+
+class KubeFleet:
+    """Snapshots; also remembers the manifests of the last one for the writers of status and Events."""
+
+    def __init__(self, client: KubeClient, targets: TargetReader, pods: PodWatch) -> None:
+        self._client = client
+        self._targets = targets
+        self._pods = pods
+        self._profiles: dict[tuple[str, str], EngineProfile | str] = {}
+        self._pool_manifests: Mapping[ObjectKey, Manifest] = {}
+        self._gpu_node_manifests: Mapping[str, Manifest] = {}
+        self._node_uids: Mapping[str, str] = {}
+
+    def pool_manifest(self, key: ObjectKey) -> Manifest | None:
+        """A pool's manifest in the last snapshot."""
+        return self._pool_manifests.get(key)
+
+    def gpu_node_spec(self, node: str) -> Manifest | None:
+        """The spec of a node's GPUNode in the last snapshot, None where there was none."""
+        manifest = self._gpu_node_manifests.get(node)
+        return None if manifest is None else manifest.get("spec", {})
+
+    def node_uid(self, node: str) -> str | None:
+        """A Node's uid in the last snapshot."""
+        return self._node_uids.get(node)
+
+    async def read(self) -> Observation:
+        """The snapshot. Raises ClusterError; MissingKindError where our CRDs are not installed."""
+        observed_at_s = time.time()
+        lists = await self._list()
+        self._pool_manifests = {key_of(m): m for m in lists.pools}
+        self._gpu_node_manifests = lists.gpu_nodes
+        self._node_uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in lists.nodes}
+        pools, rejected = _converted(lists.pools)
+        states = await self._pool_states(pools, lists)
+        policies, policy_problems = _policies(lists.policies)
+        profiles, profile_problems = self._converted_profiles(lists.profiles)
+        nodes = node_states(lists.nodes, lists.pods, lists.gpu_nodes)
+        return Observation(
+            fleet=Fleet(observed_at_s, states, nodes),
+            policies=policies,
+            profiles=profiles,
+            profile_problems=profile_problems,
+            rejected=rejected,
+            memories={key_of(m): memory_of(m.get("status") or {}) for m in lists.pools},
+            measured_w=_measured_w(states, lists.gpu_nodes),
+            policy_problems=policy_problems,
+        )
+
+    async def _list(self) -> _Lists:
+        pools, policies, profiles, gpu_nodes, nodes, autoscalers = await asyncio.gather(
+            *(self._ours(plural) for plural in (POOLS, POLICIES, PROFILES, GPU_NODES)),
+            self._items(path_of("", "v1", "nodes")),
+            self._items(path_of("autoscaling", "v2", "horizontalpodautoscalers")),
+        )
+        by_name = {m["metadata"]["name"]: m for m in gpu_nodes}
+        return _Lists(pools, policies, profiles, by_name, nodes, autoscalers, await self._pods.pods())
+
+    async def _ours(self, plural: str) -> list[Manifest]:
+        try:
+            return await self._items(path_of(GROUP, VERSION, plural))
+        except NotFoundError as error:
+            text = f"the cluster does not serve {plural}.{GROUP}/{VERSION}; install the CRDs of this release"
+            raise MissingKindError(text) from error
+
+    async def _items(self, path: str) -> list[Manifest]:
+        items: list[Manifest] = (await self._client.list_all(path))["items"]
+        return items
+
+    async def _pool_states(self, pools: Sequence[Pool], lists: _Lists) -> tuple[PoolState, ...]:
+        created_s = {key_of(m): seconds_of(m["metadata"]["creationTimestamp"]) for m in lists.pools}
+        claims = claims_of(pools, created_s)
+        states = await self._targets.read(pools, claims, autoscaled(lists.autoscalers), lists.pods)
+        return tuple(PoolState(p, tuple(states[p.key, v.name] for v in p.variants)) for p in pools)
+
+    def _converted_profiles(
+        self, manifests: Sequence[Manifest]
+    ) -> tuple[dict[str, EngineProfile], dict[str, str]]:
+        """Profiles and problems by name; converted once per revision, since each is checked in full."""
+        seen = {(m["metadata"]["uid"], m["metadata"]["resourceVersion"]): m for m in manifests}
+        self._profiles = {k: self._profiles.get(k) or _profile(m) for k, m in seen.items()}
+        named = {seen[k]["metadata"]["name"]: result for k, result in self._profiles.items()}
+        good = {name: result for name, result in named.items() if not isinstance(result, str)}
+        return good, {name: result for name, result in named.items() if isinstance(result, str)}
+
+
+def _converted(manifests: Sequence[Manifest]) -> tuple[tuple[Pool, ...], tuple[Rejected, ...]]:
+    pools: list[Pool] = []
+    rejected: list[Rejected] = []
+    for manifest in sorted(manifests, key=key_of):
+        if "deletionTimestamp" in manifest["metadata"]:
+            continue
+        result = pool_of(manifest)
+        if isinstance(result, Pool):
+            pools.append(result)
+        else:
+            rejected.append(Rejected(key_of(manifest), generation_of(manifest), result))
+    return tuple(pools), tuple(rejected)
+
+
+def _policies(manifests: Sequence[Manifest]) -> tuple[tuple[Policy, ...], dict[str, str]]:
+    policies: list[Policy] = []
+    problems: dict[str, str] = {}
+    for manifest in manifests:
+        try:
+            policies.append(policy_of(manifest))
+        except ConfigError as error:
+            problems[manifest["metadata"]["name"]] = str(error)
+    return tuple(policies), problems
+
+
+def _profile(manifest: Manifest) -> EngineProfile | str:
+    try:
+        return profile_of(manifest)
+    except ConfigError as error:
+        return str(error)
+
+
+def _measured_w(states: Sequence[PoolState], gpu_nodes: Mapping[str, Manifest]) -> dict[ObjectKey, float]:
+    """Watts by pool; a pool none of whose pods is reported is left out, since unknown is not zero."""
+    watts = watts_by_pod(gpu_nodes.values())
+    measured: dict[ObjectKey, float] = {}
+    for state in states:
+        key = state.pool.key
+        pods = (ObjectKey(key.namespace, r.name) for v in state.variants for r in v.replicas)
+        known = [watts[pod] for pod in pods if pod in watts]
+        if known:
+            measured[key] = sum(known)
+    return measured

@@ -1,0 +1,257 @@
+"""Reads demand of all pools from Prometheus, one batch of queries per poll and engine version.
+
+Trouble never raises: it is a verdict in `Demand.problem`, beside the figures of the last good poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from requests.auth import AuthBase
+from urllib3.util import Retry
+
+from joulery.adapters.freshness import judge_age, judge_figures, since
+from joulery.adapters.histograms import Buckets, buckets, latency_report, length_histogram
+from joulery.adapters.prometheus_queries import (
+    NAMESPACE,
+    POD,
+    Query,
+    Windows,
+    belongs,
+    queries,
+    running_by_pod,
+)
+from joulery.domain import reasons
+from joulery.domain.demand import Demand
+from joulery.domain.keys import ObjectKey
+from joulery.domain.pool import Pool
+from joulery.domain.verdict import Verdict
+from joulery.domain.vllm_metrics import EngineMetrics, metrics_of, supported_text
+from joulery.errors import MetricsError
+
+# A rate needs two samples in its window also when one scrape was missed.
+_RATE_SCRAPES = 4
+_MIX_WINDOW_S = 600.0
+_ATTAINMENT_WINDOW_S = 600.0
+
+Series = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusAccess:
+    """How Prometheus is reached. The token file is read again for each request, since tokens rotate."""
+
+    url: str
+    bearer_token_file: Path | None = None
+    ca_file: Path | None = None
+    tenant_header: tuple[str, str] | None = None
+    timeout_s: float = 5.0
+    scrape_interval_s: float = 15.0
+
+
+class QueryError(MetricsError):
+    """A query failed; `verdict` names it."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
+class _TokenFile(AuthBase):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._path.read_text().strip()}"
+        return request
+
+
+class PrometheusClient:
+    """Instant queries with a timeout; no retries here, the next poll is one."""
+
+    def __init__(self, access: PrometheusAccess) -> None:
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(access.ca_file) if access.ca_file else True
+        self._url = access.url
+        self._connection = PrometheusConnect(
+            url=access.url,
+            headers=dict([access.tenant_header]) if access.tenant_header else None,
+            auth=_TokenFile(access.bearer_token_file) if access.bearer_token_file else None,
+            session=session,
+            retry=Retry(total=0),
+            timeout=access.timeout_s,
+            # Selectors of many pools outgrow what proxies accept as a URL.
+            method="POST",
+        )
+
+    def ask(self, query: Query) -> list[Series]:
+        """The series that answer a query. Raises QueryError."""
+        try:
+            answer: list[Series] = self._connection.custom_query(query.promql)
+        except PrometheusApiClientException as error:
+            text = f"query {query.name} failed: {str(error)[:200]}: {query.promql}"
+            raise QueryError(Verdict(reasons.METRICS_QUERY_FAILED, text)) from error
+        except (requests.RequestException, OSError) as error:
+            text = f"Prometheus at {self._url} cannot be read: {_short(error)} (query {query.name})"
+            raise QueryError(Verdict(reasons.METRICS_UNREACHABLE, text)) from error
+        except (ValueError, KeyError, TypeError) as error:
+            text = f"query {query.name} got no Prometheus answer from {self._url}: {_short(error)}"
+            raise QueryError(Verdict(reasons.METRICS_QUERY_FAILED, text)) from error
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connection.close()
+
+
+class PrometheusDemand:
+    """The DemandReader on Prometheus; remembers each pool's last good figures and since when it fails."""
+
+    def __init__(self, client: PrometheusClient, scrape_interval_s: float) -> None:
+        self._client = client
+        self._scrape_interval_s = scrape_interval_s
+        self._windows = Windows(_RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, _ATTAINMENT_WINDOW_S)
+        self._good: dict[ObjectKey, Demand] = {}
+        self._trouble_since_s: dict[ObjectKey, float] = {}
+        self._running: dict[tuple[str, str], float] = {}
+
+    @property
+    def running_by_pod(self) -> Mapping[tuple[str, str], float]:
+        """Running requests by (namespace, pod), of the last poll."""
+        return self._running
+
+    async def read(self, pools: Sequence[Pool], now_s: float) -> Mapping[ObjectKey, Demand]:
+        """Demand of every pool; queries run in a thread, since the client is synchronous."""
+        answers = await asyncio.to_thread(self._read_all, pools, now_s)
+        return {demand.pool: self._remember(demand, now_s) for demand in answers}
+
+    def _read_all(self, pools: Sequence[Pool], now_s: float) -> list[Demand]:
+        found: list[Demand] = []
+        self._running = {}
+        rows = {pool.key: metrics_of(pool.engine.type, pool.engine.version) for pool in pools}
+        ordered = sorted(pools, key=lambda p: str(rows[p.key]))
+        for _, group in groupby(ordered, key=lambda p: str(rows[p.key])):
+            members = tuple(group)
+            found += self._read_group(members, rows[members[0].key], now_s)
+        return found
+
+    def _read_group(
+        self, pools: Sequence[Pool], metrics: EngineMetrics | None, now_s: float
+    ) -> Iterable[Demand]:
+        if metrics is None:
+            verdict = Verdict(reasons.UNKNOWN_ENGINE, f"metrics are known for {supported_text()}")
+            return [Demand(pool.key, now_s, problem=verdict) for pool in pools]
+        asked = queries(pools, metrics, self._windows)
+        try:
+            answers = {query.name: self._client.ask(query) for query in asked}
+            self._running |= _by_pod(self._client.ask(running_by_pod(pools, metrics)))
+        except QueryError as error:
+            return [Demand(pool.key, now_s, problem=error.verdict) for pool in pools]
+        promql = {query.name: query.promql for query in asked}
+        return [self._demand(_PoolAnswers(pool, metrics, answers), promql, now_s) for pool in pools]
+
+    def _demand(self, answers: _PoolAnswers, promql: Mapping[str, str], now_s: float) -> Demand:
+        pool = answers.pool
+        good = self._good.get(pool.key)
+        last_good_s = good.observed_at_s if good else None
+        problem = judge_age(answers.least("age"), self._scrape_interval_s, last_good_s)
+        names = ("requests", "prompt_tokens", "generation_tokens", "running", "waiting")
+        figures = {name: answers.total(name) for name in names}
+        problem = problem or judge_figures(figures, promql)
+        if problem is not None:
+            return Demand(pool.key, now_s, problem=problem)
+        requests_rate, prompt, generation, running, waiting = (figures[name] or 0.0 for name in names)
+        growth = answers.total("queue_growth") or 0.0
+        return Demand(
+            pool.key,
+            now_s,
+            requests_per_s=requests_rate + (growth if growth > 0.0 else 0.0),
+            prompt_tokens_per_s=prompt,
+            generation_tokens_per_s=generation,
+            running_requests=running,
+            waiting_requests=waiting,
+            input_lengths=length_histogram(answers.buckets("input_lengths")),
+            output_lengths=length_histogram(answers.buckets("output_lengths")),
+            latency=latency_report(
+                answers.buckets("ttft"),
+                answers.buckets("tpot") if answers.metrics.tpot is not None else None,
+                answers.buckets("itl"),
+                pool.objective,
+            ),
+            note=_reset_note(answers.total("resets") or 0.0),
+        )
+
+    def _remember(self, demand: Demand, now_s: float) -> Demand:
+        key = demand.pool
+        if demand.problem is None:
+            self._trouble_since_s.pop(key, None)
+            self._good[key] = demand
+            return demand
+        began_s = self._trouble_since_s.setdefault(key, now_s)
+        last = self._good.get(key)
+        age = f"; last good figures {since(last.observed_at_s)}" if last is not None else ""
+        text = f"{demand.problem.message} (so {since(began_s)}{age})"
+        return replace(last or demand, problem=Verdict(demand.problem.reason, text), note=None)
+
+
+class _PoolAnswers:
+    """The part of a batch that belongs to one pool."""
+
+    def __init__(self, pool: Pool, metrics: EngineMetrics, answers: Mapping[str, Sequence[Series]]) -> None:
+        self.pool = pool
+        self.metrics = metrics
+        self._answers = answers
+
+    def _own(self, name: str) -> list[Series]:
+        return [s for s in self._answers[name] if belongs(self.pool, self.metrics, s["metric"])]
+
+    def total(self, name: str) -> float | None:
+        """Sum over the pool's series; None without one."""
+        values = [_value(series) for series in self._own(name)]
+        return sum(values) if values else None
+
+    def least(self, name: str) -> float | None:
+        """Smallest value over the pool's series; None without one."""
+        values = [_value(series) for series in self._own(name)]
+        return min(values) if values else None
+
+    def buckets(self, name: str) -> Buckets:
+        """Cumulative counts by upper edge; a NaN counts as none, the load figures judge NaN."""
+        counts: dict[float, float] = {}
+        for series in self._own(name):
+            edge, value = float(series["metric"]["le"]), _value(series)
+            counts[edge] = counts.get(edge, 0.0) + (value if math.isfinite(value) else 0.0)
+        return buckets(counts)
+
+
+def _value(series: Series) -> float:
+    return float(series["value"][1])
+
+
+def _by_pod(answer: Sequence[Series]) -> dict[tuple[str, str], float]:
+    return {
+        (s["metric"][NAMESPACE], s["metric"][POD]): _value(s)
+        for s in answer
+        if NAMESPACE in s["metric"] and POD in s["metric"]
+    }
+
+
+def _reset_note(resets: float) -> Verdict | None:
+    if resets <= 0.0:
+        return None
+    text = f"{resets:.0f} counter resets in the rate window: engines restarted; the rates account for it"
+    return Verdict(reasons.METRICS_COUNTER_RESET, text)
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:160]}"

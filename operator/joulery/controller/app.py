@@ -1,0 +1,182 @@
+"""Builds the controller and runs it: kopf beside a supervised planner, in one process.
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 when a task ended that must not end, 2 (by the command line) for
+settings that a person must mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import kopf
+from prometheus_client import CollectorRegistry
+
+from joulery.adapters.kube_actuator import KubeActuator
+from joulery.adapters.kube_client import KubeClient, connect
+from joulery.adapters.kube_discovery import Discovery
+from joulery.adapters.kube_events import KubeEvents
+from joulery.adapters.kube_fleet import KubeFleet
+from joulery.adapters.kube_lease import KubeLease
+from joulery.adapters.kube_nodes import KubeNodes
+from joulery.adapters.kube_status import KubeStatus
+from joulery.adapters.kube_targets import TargetReader
+from joulery.adapters.pod_watch import PodWatch
+from joulery.adapters.prometheus import PrometheusAccess, PrometheusClient, PrometheusDemand
+from joulery.controller.health import Health, health_app, serve
+from joulery.controller.login import login_with
+from joulery.controller.loop import PlannerLoop, Ports
+from joulery.controller.wakeup import Wakeup
+from joulery.controller.watch import register
+from joulery.errors import ClusterError
+from joulery.planner.decide import decide
+from joulery.planner.settings import PlannerSettings
+from joulery.ports import Lease
+from joulery.serving.catalog import PointCatalog
+from joulery.settings import ControllerSettings
+from joulery.telemetry.metrics import ControllerMetrics
+
+_log = logging.getLogger(__name__)
+
+# A third of the Lease's own duration, so that two losses in a row do no harm.
+_RENEW_S = 10.0
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now_s(self) -> float:
+        """Seconds since the Unix epoch."""
+        return time.time()
+
+
+class Forever:
+    """Backoff for kopf that never gives up, and is never late by more than 3 s.
+
+    kopf's default ends the process within a minute of a 403, and after an outage comes back up to 21 s late.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        delay_s = 0.25
+        while True:
+            yield delay_s
+            delay_s = min(2.0 * delay_s, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """The parts of a controller that run side by side."""
+
+    loop: PlannerLoop
+    pods: PodWatch
+    lease: Lease
+    health: Health
+    metrics: ControllerMetrics
+    wakeup: Wakeup
+
+
+def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPoolExecutor) -> Controller:
+    """Everything wired; nothing runs yet."""
+    discovery = Discovery(client)
+    metrics = ControllerMetrics(CollectorRegistry())
+    health = Health(settings.stale_after_seconds)
+    wakeup = Wakeup()
+    pods = PodWatch(client, wakeup.set)
+    fleet = KubeFleet(client, TargetReader(client, discovery), pods)
+    ports = Ports(
+        fleet=fleet,
+        demand=PrometheusDemand(
+            PrometheusClient(prometheus_access(settings)), settings.scrape_interval_seconds
+        ),
+        actuator=KubeActuator(client, discovery),
+        directives=KubeNodes(client, fleet.gpu_node_spec, fleet.node_uid),
+        status=KubeStatus(client, fleet.pool_manifest),
+        events=KubeEvents(client, fleet.pool_manifest),
+        clock=SystemClock(),
+    )
+    decided = partial(decide, catalog=PointCatalog(), settings=PlannerSettings())
+    loop = PlannerLoop(ports, decided, executor=executor, metrics=metrics, health=health, wakeup=wakeup)
+    return Controller(loop, pods, KubeLease(client, settings.operator_namespace), health, metrics, wakeup)
+
+
+def prometheus_access(settings: ControllerSettings) -> PrometheusAccess:
+    """The part of the settings that says how Prometheus is reached."""
+    return PrometheusAccess(
+        url=settings.prometheus_url,
+        bearer_token_file=settings.prometheus_bearer_token_file,
+        ca_file=settings.prometheus_ca_file,
+        tenant_header=settings.tenant_header,
+        timeout_s=settings.prometheus_timeout_seconds,
+        scrape_interval_s=settings.scrape_interval_seconds,
+    )
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Run until SIGTERM or until a task fails; then everything is stopped and the failure raised."""
+    async with AsyncExitStack() as stack:
+        client = await connect(settings.kubeconfig)
+        stack.push_async_callback(client.close)
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
+        # The solver has a time limit; waiting for the thread would only hold up the exit.
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        controller = build(client, settings, executor)
+        if settings.metrics_port:
+            app = health_app(controller.health, controller.metrics.registry)
+            runner = await serve(app, settings.metrics_host, settings.metrics_port)
+            stack.push_async_callback(runner.cleanup)
+        await _run_beside_kopf(client, controller)
+
+
+async def _run_beside_kopf(client: KubeClient, controller: Controller) -> None:
+    registry = kopf.OperatorRegistry()
+    register(registry, controller.wakeup.set)
+    login_with(registry, client)
+    # kopf first: at its end it cancels every task that was created after it started.
+    tasks = list(
+        await kopf.spawn_tasks(registry=registry, settings=kopf_settings(), clusterwide=True, standalone=True)
+    )
+    tasks += [
+        asyncio.create_task(controller.loop.run(), name="planner"),
+        asyncio.create_task(controller.pods.run(), name="pods"),
+        asyncio.create_task(keep_lease(controller.lease, controller.health, controller.loop), name="lease"),
+    ]
+    await kopf.run_tasks(tasks)
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Settings of kopf: no postings of its own; scanning stays on, so that CRDs may come and go."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30.0
+    settings.networking.connect_timeout = 5.0
+    settings.networking.error_backoffs = Forever()
+    return settings
+
+
+async def keep_lease(lease: Lease, health: Health, loop: PlannerLoop, *, every_s: float = _RENEW_S) -> None:
+    """Renew the Lease while the planner lives: agents trust their tables as long as somebody minds them."""
+    while True:
+        if health.is_alive:
+            try:
+                await lease.renew(loop.plan_id)
+            except ClusterError as error:
+                _log.warning("lease not renewed", extra={"error": str(error)})
+        await asyncio.sleep(every_s)
+
+
+def main(settings: ControllerSettings) -> int:
+    """Run the controller to its end; the exit code."""
+    try:
+        asyncio.run(run(settings))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 0
+    except Exception:
+        _log.exception("controller failed")
+        return 1
+    return 0

@@ -1,0 +1,289 @@
+"""The cycle: observe, measure, decide, remember, act, direct, tell.
+
+One task, single flight. Events wake it, bursts are debounced, and an interval is the backstop, so that
+nothing depends on an event having arrived. Expected trouble is a verdict in log and readiness, never an
+exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from joulery.adapters.kube_errors import MissingKindError
+from joulery.controller.health import Health
+from joulery.controller.reports import Outcomes, joules_per_token, reports_of
+from joulery.controller.transitions import Transitions
+from joulery.controller.wakeup import Wakeup
+from joulery.domain import reasons
+from joulery.domain.demand import Demand
+from joulery.domain.fleet import Fleet
+from joulery.domain.keys import ObjectKey
+from joulery.domain.plan import ScaleChange
+from joulery.domain.policy import Cadence, Policy, cluster_wide
+from joulery.domain.report import PoolReport
+from joulery.domain.verdict import Verdict
+from joulery.errors import ClusterError, ForbiddenError
+from joulery.planner.history import History
+from joulery.ports import (
+    Actuator,
+    DemandReader,
+    DirectiveWriter,
+    EventSink,
+    FleetReader,
+    Observation,
+    StatusWriter,
+    WallClock,
+    WriteOutcome,
+)
+from joulery.serving.parameters import EngineProfile
+from joulery.telemetry.logs import PLAN_ID
+from joulery.telemetry.metrics import ControllerMetrics, PoolFigures
+
+if TYPE_CHECKING:
+    from joulery.planner.decide import Decision
+
+_log = logging.getLogger(__name__)
+
+Decide = Callable[
+    [Fleet, Mapping[ObjectKey, Demand], Sequence[Policy], Mapping[str, EngineProfile], History], "Decision"
+]
+
+_RETRY_FIRST_S = 1.0
+_RETRY_LONGEST_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside that the loop speaks to."""
+
+    fleet: FleetReader
+    demand: DemandReader
+    actuator: Actuator
+    directives: DirectiveWriter
+    status: StatusWriter
+    events: EventSink
+    clock: WallClock
+
+
+class PlannerLoop:
+    """Runs cycles for ever; `decide` is pure and runs in a one-thread executor."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        decide: Decide,
+        *,
+        executor: Executor,
+        metrics: ControllerMetrics,
+        health: Health,
+        wakeup: Wakeup,
+    ) -> None:
+        self._ports = ports
+        self._decide = decide
+        self._executor = executor
+        self._metrics = metrics
+        self._health = health
+        self._wakeup = wakeup
+        self._history: History | None = None
+        self._cadence = Cadence()
+        self._polled: tuple[float, Mapping[ObjectKey, Demand]] = (float("-inf"), {})
+        self._transitions = Transitions()
+        self.plan_id: str | None = None
+
+    async def run(self) -> None:
+        """Cycles for ever, each after a wake or the poll interval; after trouble sooner, with backoff."""
+        retry_s = _RETRY_FIRST_S
+        while True:
+            problem = await self.run_guarded_cycle()
+            if problem is None:
+                retry_s = _RETRY_FIRST_S
+                await self._wakeup.wait(self._cadence.demand_poll_s)
+            else:
+                await asyncio.sleep(retry_s)
+                retry_s = min(2.0 * retry_s, _RETRY_LONGEST_S)
+
+    async def run_guarded_cycle(self) -> Verdict | None:
+        """One cycle; the verdict on what kept it from being whole, None where nothing did."""
+        self._wakeup.clear()
+        try:
+            problem = await self.run_cycle()
+        except ClusterError as error:
+            problem = verdict_of(error)
+        except Exception as error:  # the one broad catch: a bug in one cycle must not end the operator
+            self._metrics.unexpected_errors.labels(type(error).__name__).inc()
+            _log.exception("cycle failed")
+            problem = Verdict("UnexpectedError", f"{type(error).__name__}: {error}")
+        self._metrics.cycles.labels(reasons.READY if problem is None else problem.reason).inc()
+        if problem is not None and problem != self._health.problem:
+            _log.warning("cycle held up", extra={"reason": problem.reason, "detail": problem.message})
+        self._health.beat(problem)
+        return problem
+
+    async def run_cycle(self) -> Verdict | None:
+        """One cycle, top to bottom. Raises ClusterError where the cluster cannot be read."""
+        started_s = time.monotonic()
+
+        # 1. Observe: one LIST snapshot, converted.
+        with self._timed("observe"):
+            observation = await self._ports.fleet.read()
+        self._follow_cadence(observation)
+
+        # 2. Measure: demand of all pools, polled when due.
+        with self._timed("demand"):
+            demand = await self._demand(observation)
+
+        # 3. Decide: pure, off the event loop.
+        with self._timed("decide"):
+            before = self._history or History.restored(observation.memories)
+            decision = await self._decided(observation, demand, before)
+        self.plan_id = decision.plan.id
+        PLAN_ID.set(decision.plan.id)
+
+        # 4. Remember: the restart block stands in status before the action that it guards.
+        with self._timed("remember"):
+            reports = reports_of(observation, demand, decision, Outcomes())
+            told = await self._ports.status.write(reports)
+            await self._ports.status.write_rejected(observation.rejected)
+        self._history = decision.history
+
+        # 5. Act: only for pools whose restart block is written.
+        with self._timed("act"):
+            safe = [change for change in decision.changes if told[change.pool].done]
+            scaled = await self._scale(safe, decision.plan.id)
+
+        # 6. Direct: clock tables to the node agents.
+        with self._timed("direct"):
+            directed = await self._ports.directives.write(decision.directives)
+
+        # 7. Tell: outcomes to status, Events, metrics and log.
+        with self._timed("tell"):
+            outcomes = _outcomes(scaled)
+            if scaled:
+                reports = reports_of(observation, demand, decision, outcomes)
+                touched = {change.pool for change, _ in scaled}
+                await self._ports.status.write([r for r in reports if r.pool in touched])
+            await self._tell(observation, demand, reports, scaled)
+        self._log_cycle(decision, scaled, directed, time.monotonic() - started_s)
+        return _problem(told)
+
+    def _follow_cadence(self, observation: Observation) -> None:
+        policy = cluster_wide(observation.policies)
+        self._cadence = policy.cadence if policy is not None else Cadence()
+
+    async def _demand(self, observation: Observation) -> Mapping[ObjectKey, Demand]:
+        """Demand, polled when due: a cycle woken between two polls would only read the same sample twice."""
+        polled_s, demand = self._polled
+        pools = [state.pool for state in observation.fleet.pools]
+        now_s = self._ports.clock.now_s()
+        # A tenth of slack, since a cycle's own time shifts the next one.
+        due = now_s - polled_s >= 0.9 * self._cadence.demand_poll_s
+        if due or any(pool.key not in demand for pool in pools):
+            demand = await self._ports.demand.read(pools, now_s)
+            self._polled = (now_s, demand)
+        return demand
+
+    async def _decided(
+        self, observation: Observation, demand: Mapping[ObjectKey, Demand], history: History
+    ) -> Decision:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor,
+            self._decide,
+            observation.fleet,
+            demand,
+            observation.policies,
+            observation.profiles,
+            history,
+        )
+
+    async def _scale(
+        self, changes: Sequence[ScaleChange], plan_id: str
+    ) -> list[tuple[ScaleChange, WriteOutcome]]:
+        outcomes = await asyncio.gather(*(self._ports.actuator.scale(c, plan_id) for c in changes))
+        polled_s, _ = self._polled
+        for change, outcome in zip(changes, outcomes, strict=True):
+            self._metrics.record_scale(change, reason=outcome.verdict.reason, done=outcome.done)
+            if outcome.done:
+                self._metrics.change_latency_seconds.observe(max(0.0, self._ports.clock.now_s() - polled_s))
+            else:
+                # The snapshot was wrong by then: look again soon.
+                self._wakeup.set()
+        return list(zip(changes, outcomes, strict=True))
+
+    async def _tell(
+        self,
+        observation: Observation,
+        demand: Mapping[ObjectKey, Demand],
+        reports: Sequence[PoolReport],
+        scaled: Sequence[tuple[ScaleChange, WriteOutcome]],
+    ) -> None:
+        news = self._transitions.news(reports, observation.rejected)
+        emit = self._ports.events.emit
+        await asyncio.gather(
+            *(emit(change.pool, outcome.verdict, warning=not outcome.done) for change, outcome in scaled),
+            *(emit(pool, finding.verdict, warning=finding.status != "True") for pool, finding in news),
+        )
+        self._metrics.record_pools(
+            PoolFigures(r, demand.get(r.pool), joules_per_token(r.measured_w, demand.get(r.pool)))
+            for r in reports
+        )
+
+    def _log_cycle(
+        self,
+        decision: Decision,
+        scaled: Sequence[tuple[ScaleChange, WriteOutcome]],
+        directed: Mapping[str, WriteOutcome],
+        seconds: float,
+    ) -> None:
+        self._metrics.last_cycle_seconds.set(self._ports.clock.now_s())
+        _log.info(
+            "cycle",
+            extra={
+                "kind": decision.plan.kind.value,
+                "engine": decision.plan.engine,
+                "status": decision.plan.status,
+                "pools": len(decision.findings),
+                "cost_w": round(decision.plan.cost_w, 1),
+                "changes": len(scaled),
+                "changes_done": sum(outcome.done for _, outcome in scaled),
+                "nodes_directed": sum(outcome.done for outcome in directed.values()),
+                "seconds": round(seconds, 3),
+            },
+        )
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        with self._metrics.phase_seconds.labels(phase).time():
+            yield
+
+
+def verdict_of(error: ClusterError) -> Verdict:
+    """Why the cluster could not be read."""
+    if isinstance(error, MissingKindError):
+        return Verdict(reasons.CRD_MISSING, str(error))
+    if isinstance(error, ForbiddenError):
+        return Verdict(reasons.FORBIDDEN, f"{error}; apply the RBAC of this release")
+    return Verdict(reasons.API_UNAVAILABLE, str(error))
+
+
+def _outcomes(scaled: Sequence[tuple[ScaleChange, WriteOutcome]]) -> Outcomes:
+    failed = {change.pool: outcome.verdict for change, outcome in scaled if not outcome.done}
+    done: dict[ObjectKey, tuple[Verdict, ...]] = {}
+    for change, outcome in scaled:
+        if outcome.done:
+            done[change.pool] = (*done.get(change.pool, ()), outcome.verdict)
+    return Outcomes(failed, done)
+
+
+def _problem(told: Mapping[ObjectKey, WriteOutcome]) -> Verdict | None:
+    """The first status that could not be written, or that an older CRD kept incomplete."""
+    for outcome in told.values():
+        if not outcome.done or outcome.verdict.reason == reasons.SCHEMA_SKEW:
+            return outcome.verdict
+    return None

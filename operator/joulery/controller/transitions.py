@@ -1,0 +1,42 @@
+"""Which findings are news: a condition that changed its status or reason is worth an Event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from joulery.domain.keys import ObjectKey
+from joulery.domain.report import PoolReport
+from joulery.domain.verdict import Finding
+from joulery.ports import Rejected
+
+Stand = tuple[str, str]
+
+
+class Transitions:
+    """Remembers how each condition stood after the last cycle; the first cycle of a process is no news."""
+
+    def __init__(self) -> None:
+        self._stands: dict[ObjectKey, dict[str, Stand]] = {}
+
+    def news(
+        self, reports: Iterable[PoolReport], rejected: Iterable[Rejected]
+    ) -> list[tuple[ObjectKey, Finding]]:
+        """Findings that differ from the last cycle's."""
+        found = {r.pool: tuple(r.findings) for r in reports} | {r.pool: r.findings for r in rejected}
+        changed = [
+            (pool, finding) for pool, findings in found.items() for finding in self._changed(pool, findings)
+        ]
+        self._stands = {
+            pool: {f.condition.value: _stand(f) for f in findings} for pool, findings in found.items()
+        }
+        return changed
+
+    def _changed(self, pool: ObjectKey, findings: Sequence[Finding]) -> list[Finding]:
+        before = self._stands.get(pool)
+        if before is None:
+            return [f for f in findings if f.status.value == "False"]
+        return [f for f in findings if before.get(f.condition.value) != _stand(f)]
+
+
+def _stand(finding: Finding) -> Stand:
+    return (finding.status.value, finding.verdict.reason)
