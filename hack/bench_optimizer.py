@@ -1,8 +1,8 @@
 """Times of the optimizer's engines side by side: 3, 10 and 100 pools of about 600 options each.
 
-Every solve is cold (no state is carried between solves), in one process, the import of cvxpy excluded. Three
-supplies: `loose` (each pool's own optimum fits), `tight` (these do not, yet nearly always everybody is served)
-and `short` (somebody sheds).
+Every solve is cold (no state is carried between solves), in one process, the import of cvxpy excluded.
+Three supplies: `loose` (each pool's own optimum fits), `tight` (these do not, yet nearly always everybody is
+served) and `short` (somebody sheds).
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from joulery.optimizer.table import OptionTable
 
 # The second pass compares pairs: past this many options per pool it costs more than it saves the solver.
 PAIRWISE_LIMIT = 300
+# Share of a peak; far above what the gap and the slack of the stages leave open.
+NEAR_BEST = 1e-3
 
 
 def full_options(table: OptionTable) -> Ints:
@@ -38,8 +40,13 @@ def serving_options(table: OptionTable, among: Ints) -> Ints:
 
 
 def trading_options(table: OptionTable, among: Ints) -> Ints:
-    """Enough to find the least cost at any shed."""
-    kept = _pareto_per_shape(table, among)
+    """Enough to find the least cost at the least shed.
+
+    At the least shed no pool can take less service than its GPUs give: changing its clock alone would lower
+    the shed. So of one shape only clocks near the best service matter, whatever they cost.
+    """
+    near = among[table.served[among] >= _most_served_per_shape(table, among) - NEAR_BEST]
+    kept = _pareto_per_shape(table, near)
     return _undominated(table, kept, (table.cost_w, -table.served))
 
 
@@ -49,6 +56,15 @@ def _shape(table: OptionTable, options: Ints) -> Ints:
     ranks = int(table.kind_rank.max()) + 1
     shape: Ints = (table.owner[options] * ranks + table.kind_rank[options]) * counts + table.count[options]
     return shape
+
+
+def _most_served_per_shape(table: OptionTable, options: Ints) -> Floats:
+    """The best service that the GPUs of each of these options give."""
+    _, shape = np.unique(_shape(table, options), return_inverse=True)
+    most = np.zeros(int(shape.max()) + 1)
+    np.maximum.at(most, shape, table.served[options])
+    served: Floats = most[shape]
+    return served
 
 
 def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Ints:

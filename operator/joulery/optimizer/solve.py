@@ -63,7 +63,9 @@ def _joint(table: OptionTable, time_limit_s: float, previous: Choice | None) -> 
         return _by_greed(table, spare, answer.why)
     status = SolveStatus.OPTIMAL if answer.is_proven else SolveStatus.FEASIBLE
     why = "supply binding" if answer.is_proven else "HiGHS reached its time limit"
-    solution = _solution(table, answer.options, answer.bound, status, why=why, engine=MILP)
+    # Unproven shed means that another plan may shed as little: then only the pool-by-pool bound is safe.
+    bound_w = answer.bound if answer.is_proven else min(answer.bound, safe_bound_w(table, answer.options))
+    solution = _solution(table, answer.options, bound_w, status, why=why, engine=MILP)
     wrong = check(table.problem, solution)
     if wrong:
         return _by_greed(table, spare, f"the checker refused the plan of HiGHS: {'; '.join(wrong)}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +132,20 @@ def test_the_same_input_gives_the_same_plan_bit_for_bit() -> None:
     for tightness in (0.7, 0.9, 1.2):
         runs = [solve(fleet_problem(3, 6, tightness)) for _ in range(3)]
         assert runs[0] == runs[1] == runs[2]
+
+
+def test_another_process_with_another_hash_seed_finds_the_same_plan() -> None:
+    code = "from problems import fleet_problem; from joulery.optimizer.solve import solve; "
+    code += "print([repr(solve(fleet_problem(3, 6, t))) for t in (0.7, 0.9)])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"},
+    )
+    assert done.stdout.strip() == str([repr(solve(fleet_problem(3, 6, t))) for t in (0.7, 0.9)])
 
 
 @pytest.mark.parametrize("tightness", [0.6, 0.8, 0.95, 1.3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -144,7 +145,7 @@ def test_importing_the_optimizer_imports_neither_cvxpy_nor_highs() -> None:
         text=True,
         timeout=60,
         check=True,
-        env={"PYTHONPATH": "operator"},
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "[]"
 
