@@ -1,7 +1,7 @@
 """True parameters that a profile only estimates, drawn by seed from the profile's own ranges.
 
-The emulator and the replay run on these, hidden from the operator: time stays within ±10 % and watts within ±15 %
-of what the profile says, term by term and so in every sum of terms.
+The emulator and the replay run on these, hidden from the operator: time stays within 10 % and watts within
+15 % of what the profile says, term by term and so in every sum of terms.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _REFERENCE = ((1, 1000, 0), (12, 15_000, 0), (48, 60_000, 0), (12, 15_000, 500))
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A drawn profile, and how it compares: mean factors of time and watts, and the slowest of all iterations.
+    """A drawn profile and how it compares: mean factors of time and watts, and the slowest iteration's.
 
-    Factors are over reference iterations of all variants at the highest clock; above 1 the truth is slower, or draws
-    more, than the profile says.
+    Factors are over reference iterations of all variants at the highest clock; above 1 the truth is slower,
+    or draws more, than the profile says.
     """
 
     profile: EngineProfile
