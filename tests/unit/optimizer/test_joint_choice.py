@@ -16,6 +16,7 @@ from joulery.optimizer.checker import check
 from joulery.optimizer.highs import Limits
 from joulery.optimizer.milp import Answer, least_cost
 from joulery.optimizer.problem import PoolBlock, Problem, Supply, supply_of
+from joulery.optimizer.pruning import full_options, serving_options, smallest_options, trading_options
 from joulery.optimizer.solution import Choice, Solution, SolveStatus
 from joulery.optimizer.solve import solve
 from joulery.optimizer.table import cheapest_full, tabulate
@@ -157,6 +158,16 @@ def test_pools_of_real_shape_are_solved_checked_and_never_worse_than_greed(tight
         assert best.status is SolveStatus.OPTIMAL
         lost, greedy_lost = np.round((value(problem, best)[0], value(problem, greedy)[0]), 5).tolist()
         assert (lost, best.cost_w) <= (greedy_lost, greedy.cost_w * (1 + 1e-6))
+
+
+def test_pruning_leaves_the_solver_a_handful_of_options_per_pool() -> None:
+    table = tabulate(fleet_problem(0, 20, 0.8))
+    everything = np.arange(len(table.owner))
+    assert len(everything) > 20 * 600
+    assert len(full_options(table)) < 20 * 10
+    assert len(smallest_options(table)) < 20 * 3
+    assert len(serving_options(table, everything)) < 20 * 40
+    assert len(trading_options(table, everything)) < 20 * 40
 
 
 def test_equal_costs_take_fewer_gpus_then_the_lower_clock() -> None:

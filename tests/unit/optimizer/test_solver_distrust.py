@@ -136,6 +136,35 @@ def test_a_plan_worse_than_the_greedy_one_is_dropped(tight: Problem, monkeypatch
     assert "better than HiGHS's plan, which is feasible" in solution.why
 
 
+OTHER_THREADS = """
+import highspy
+from problems import fleet_problem
+from joulery.optimizer.checker import check
+from joulery.optimizer.solve import solve
+
+other = highspy.Highs()
+other.setOptionValue("output_flag", False)
+other.setOptionValue("threads", 2)
+x = other.addVariables(2, lb=0, ub=5)
+other.maximize(x[0] + x[1])
+problem = fleet_problem(1, 10, 0.9)
+solution = solve(problem)
+print(solution.status, check(problem, solution), solution.why.partition(":")[0])
+"""
+
+
+def test_highs_refusing_to_run_beside_another_thread_count_is_survived() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_THREADS],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.strip() == "Fallback () HiGHS failed"
+
+
 def test_importing_the_optimizer_imports_neither_cvxpy_nor_highs() -> None:
     heavy = "{'cvxpy', 'highspy', 'scipy'}"
     code = f"import sys, joulery.optimizer.solve; print(sorted({heavy} & set(sys.modules)))"
