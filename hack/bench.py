@@ -2,8 +2,8 @@
 
     python hack/bench.py [NAME ...]    all of hack/bench_*.py, or only those named (bench_solver -> solver)
 
-A benchmark is a module hack/bench_NAME.py with `run() -> dict`: its figures, in units that the keys name. It raises
-AssertionError where a figure misses its budget; the others still run and the exit code is 1.
+A benchmark is a module hack/bench_NAME.py with `run() -> dict`: its figures, in units that the keys name. It
+raises AssertionError where a figure misses its budget; the others still run and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main(wanted: list[str]) -> int:
         print(f"bench: {name} {failure or 'done'} in {time.monotonic() - started:.1f} s", flush=True)
         failures |= {name: failure} if failure else {}
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    document = {"schemaVersion": SCHEMA_VERSION, "machine": machine, "benchmarks": figures, "failures": failures}
+    document = {"schemaVersion": SCHEMA_VERSION, "machine": machine}
+    document |= {"benchmarks": figures, "failures": failures}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(document, indent=2) + "\n")
     print(f"bench: wrote {RESULT.relative_to(HACK.parent)}")

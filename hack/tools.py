@@ -80,7 +80,12 @@ CONTROLPLANE = Component(
 )
 ETCD = Component("etcd", ("etcd",))
 # File and HTTP discovery stay in with this tag; those of the clouds, which pull in their SDKs, go.
-PROMETHEUS = Component("prometheus", ("prometheus",), tags="remove_all_sd")
+PROMETHEUS = Component(
+    "prometheus",
+    ("prometheus",),
+    "-s -w -X github.com/prometheus/common/version.Version=3.5.0",
+    tags="remove_all_sd",
+)
 COMPONENTS = (ETCD, CONTROLPLANE, PROMETHEUS)
 
 
@@ -256,7 +261,7 @@ def run_build(component: Component, command: list[str]) -> None:
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PROGRESS_EVERY_S)
-            last = seen[-1].strip()[:80] if seen else "resolving modules"
+            last = seen[-1].strip()[:80] if seen else "fetching modules, compiling, linking"
             say(f"  {component.name}: {time.monotonic() - started:4.0f} s, {len(seen)} steps, {last}")
     finally:
         process.kill()  # on Ctrl-C; a finished process is left as it is
