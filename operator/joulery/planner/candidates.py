@@ -1,0 +1,125 @@
+"""What a pool may choose between: variants, counts and what stays beside, under holds and knobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from joulery.domain import reasons
+from joulery.domain.pool import Knob, Variant
+from joulery.domain.verdict import Verdict
+from joulery.planner.pricing import Beside, PointSource
+from joulery.planner.view import PoolView
+from joulery.serving.mix import LengthMix
+from joulery.serving.points import OperatingPoints
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a pool is on: the goal it moves to, else the variant with most replicas."""
+
+    variant: str
+    replicas: int
+
+
+def running(view: PoolView) -> Running | None:
+    """The goal of an acting pool, else what is observed of its free variants; None where all are held."""
+    memory = view.past.memory
+    free = [v for v in view.pool.variants if view.is_free(v.name)]
+    if view.acts and memory.goal_variant in {v.name for v in free} and memory.goal_replicas is not None:
+        return Running(str(memory.goal_variant), memory.goal_replicas)
+    if not free:
+        return None
+    most = max(free, key=lambda v: view.counts[v.name].desired * v.tensor_parallel_size)  # first of equals
+    return Running(most.name, view.counts[most.name].desired)
+
+
+def choosable(view: PoolView) -> tuple[Variant, ...]:
+    """Variants a plan may choose: all free ones with knob Shards, else the one that runs."""
+    now = running(view)
+    if now is None:
+        return ()
+    return tuple(
+        v
+        for v in view.pool.variants
+        if view.is_free(v.name) and (view.has(Knob.SHARDS) or v.name == now.variant)
+    )
+
+
+def beside(view: PoolView) -> tuple[Beside, ...]:
+    """Replicas of variants that no plan may choose; they share the load as they are."""
+    moved = {v.name for v in choosable(view)}
+    return tuple(
+        Beside(v.name, view.counts[v.name].expected)
+        for v in view.pool.variants
+        if v.name not in moved and view.counts[v.name].expected > 0
+    )
+
+
+def count_bounds(view: PoolView, variant: Variant, longest: int) -> tuple[int, int]:
+    """Least and most instances that may be chosen of a variant; most is below least where there are none.
+
+    Without knob Replicas the GPUs in use stay, so that another variant gets as many instances as they make.
+    A variant whose pods find no node is asked for no more than it has.
+    """
+    if not view.has(Knob.REPLICAS):
+        now = running(view)
+        gpus = now.replicas * view.pool.variant(now.variant).tensor_parallel_size if now is not None else 0
+        kept, rest = divmod(gpus, variant.tensor_parallel_size)
+        return (kept, kept) if rest == 0 else (1, 0)
+    most = min(variant.max_replicas, longest)
+    if variant.name in dict(view.past.blocked):
+        most = min(most, view.counts[variant.name].desired)
+    return 1, most
+
+
+def allowed_clocks(view: PoolView, variant: Variant) -> tuple[int, ...]:
+    """Clocks worth planning within the policy's bounds; the nearest to the bounds where none lies between."""
+    if view.profile is None or variant.accelerator not in view.profile.accelerators:
+        return ()
+    supported = view.profile.accelerators[variant.accelerator].device.supported_clocks_mhz
+    bounds = view.clock_bounds(variant.accelerator)
+    if bounds is None:
+        return supported
+    within = tuple(c for c in supported if bounds.floor_mhz <= c <= bounds.ceiling_mhz)
+    if within:
+        return within
+    return (max((c for c in supported if c <= bounds.ceiling_mhz), default=supported[0]),)
+
+
+def points_of(view: PoolView, mix: LengthMix, catalog: PointSource) -> dict[str, OperatingPoints] | Verdict:
+    """Operating points of every variant that the profile holds, or why there are none."""
+    profile = view.profile
+    if profile is None:
+        return profile_missing(view)
+    known: dict[str, OperatingPoints] = {}
+    for variant in view.pool.variants:
+        clocks = allowed_clocks(view, variant)
+        if not clocks or variant.tensor_parallel_size not in _sizes(view, variant):
+            continue
+        known[variant.name] = catalog.points(
+            profile, variant, mix=mix, objective=view.pool.objective, clocks_mhz=clocks
+        )
+    serving = any(v.name not in known and view.counts[v.name].expected > 0 for v in view.pool.variants)
+    return lacks_variants(view) if serving or not known else known
+
+
+def _sizes(view: PoolView, variant: Variant) -> tuple[int, ...]:
+    assert view.profile is not None
+    return view.profile.accelerators[variant.accelerator].device.tensor_parallel_sizes
+
+
+def profile_missing(view: PoolView) -> Verdict:
+    """No profile of the name that the pool gives."""
+    name = view.pool.profile_name
+    message = (
+        f"EnergyProfile {name!r} does not exist, so pool {view.key} is observed and not planned; "
+        f"make one with `joulery profile --engine {view.pool.engine.type} --name {name}` or name one that exists"
+    )
+    return Verdict(reasons.PROFILE_MISSING, message)
+
+
+def lacks_variants(view: PoolView) -> Verdict:
+    """A profile without the accelerator and size of what runs, or without any that is asked for."""
+    asked = ", ".join(f"{v.name} ({v.accelerator} x {v.tensor_parallel_size})" for v in view.pool.variants)
+    message = f"EnergyProfile {view.pool.profile_name!r} lacks variants of pool {view.key}: {asked}; add their sizes"
+    return Verdict(reasons.PROFILE_LACKS_VARIANT, message)

@@ -1,0 +1,184 @@
+"""The one entry point of the planner, for production and simulator alike. One call per demand poll."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from joulery.domain.demand import Demand
+from joulery.domain.fleet import Fleet
+from joulery.domain.keys import ObjectKey
+from joulery.domain.memory import PoolMemory
+from joulery.domain.plan import Plan, PlanKind, ScaleChange
+from joulery.domain.policy import Policy, cluster_wide
+from joulery.domain.verdict import Verdict
+from joulery.planner.clocks import directives
+from joulery.planner.decision import Decision
+from joulery.planner.epoch import Planned, make_plan, plan_id
+from joulery.planner.findings import findings_of
+from joulery.planner.history import History, PoolHistory
+from joulery.planner.observe import observe, set_replicas
+from joulery.planner.occasion import occasion, watched
+from joulery.planner.pricing import PointSource
+from joulery.planner.reshard import next_steps
+from joulery.planner.settings import PlannerSettings
+from joulery.planner.supply import FreeGpus
+from joulery.planner.view import PoolView, view_pools
+from joulery.serving.parameters import EngineProfile
+
+__all__ = ["Decision", "decide"]
+
+
+def decide(
+    fleet: Fleet,
+    demand: Mapping[ObjectKey, Demand],
+    policies: Sequence[Policy],
+    profiles: Mapping[str, EngineProfile],
+    history: History,
+    *,
+    catalog: PointSource,
+    settings: PlannerSettings | None = None,
+    profile_problems: Mapping[str, str] | None = None,
+) -> Decision:
+    """Decide on one snapshot. Same input, same decision; nothing is read or written but the arguments.
+
+    Args:
+        history: of the previous call; `History.restored` after a restart.
+        catalog: operating points, remembered between calls.
+        profile_problems: why profiles that exist are not in `profiles`, by name.
+    """
+    settings = settings or PlannerSettings()
+    policy = cluster_wide(policies) or Policy("default")
+    now_s = fleet.observed_at_s
+
+    # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.
+    views = _seen(fleet, demand, policies, profiles, history, policy, settings)
+    # 2. Plan, if it is time to.
+    terms = occasion(views, history, policy, now_s, settings)
+    planned = make_plan(fleet, views, catalog, history.plan, terms) if terms is not None else None
+    plan = _in_force(planned, history.plan, now_s)
+    views = _aimed(views, planned, plan)
+    # 3. Step: from the goals and what is observed to the next writes.
+    views, changes, waits = _stepped(views, fleet, now_s)
+    # 4. Tell: the agents, the users, and the next call.
+    is_epoch = terms is not None and terms.kind is PlanKind.EPOCH
+    return Decision(
+        plan=plan,
+        changes=changes,
+        directives=directives(fleet, views, plan),
+        findings={
+            v.key: findings_of(
+                v,
+                plan,
+                fleet,
+                changes=tuple(c for c in changes if c.pool == v.key),
+                waits=waits[v.key],
+                problem=planned.problem if planned is not None else None,
+                profile_problem=(profile_problems or {}).get(v.pool.profile_name),
+            )
+            for v in views
+        },
+        decisions=_told(views, planned, changes, waits),
+        history=History(
+            pools={v.key: v.past for v in views},
+            memories=history.memories,
+            plan=plan,
+            last_epoch_s=now_s if is_epoch else history.last_epoch_s,
+            last_poll_s=now_s,
+        ),
+        step_id=f"{plan.id}-{plan_id(plan.made_at_s, changes)[:6]}" if changes else plan.id,
+    )
+
+
+def _seen(
+    fleet: Fleet,
+    demand: Mapping[ObjectKey, Demand],
+    policies: Sequence[Policy],
+    profiles: Mapping[str, EngineProfile],
+    history: History,
+    policy: Policy,
+    settings: PlannerSettings,
+) -> tuple[PoolView, ...]:
+    views = view_pools(fleet, demand, policies, profiles, history, settings)
+    epoch_s = policy.cadence.plan_epoch_s
+    seen = (
+        observe(
+            v, now_s=fleet.observed_at_s, last_poll_s=history.last_poll_s, epoch_s=epoch_s, settings=settings
+        )
+        for v in views
+    )
+    return tuple(watched(v, history.plan, settings) for v in seen)
+
+
+def _in_force(planned: Planned | None, previous: Plan | None, now_s: float) -> Plan:
+    """The new plan, else the last one, else an empty one that holds everything."""
+    if planned is not None and planned.plan is not None:
+        return planned.plan
+    return previous or Plan(plan_id(now_s, ()), PlanKind.HOLD, now_s, (), 0.0, 0.0, "none", "Held")
+
+
+def _aimed(views: tuple[PoolView, ...], planned: Planned | None, plan: Plan) -> tuple[PoolView, ...]:
+    """Views with the goals of a plan just made in the restart blocks of acting pools."""
+    if planned is None:
+        return views
+    pasts = planned.pasts
+    renewed = (replace(v, past=pasts.get(v.key, v.past)) for v in views)
+    return tuple(replace(v, past=_with_goal(v, plan)) if v.acts else v for v in renewed)
+
+
+def _with_goal(view: PoolView, plan: Plan) -> PoolHistory:
+    part = plan.pool(view.key)
+    if part is None or not view.is_free(part.variant):
+        return view.past
+    memory = view.past.memory
+    aimed = PoolMemory(
+        plan.id, plan.made_at_s, part.variant, part.replicas, part.clock_mhz, variants=memory.variants
+    )
+    return replace(view.past, memory=aimed)
+
+
+def _stepped(
+    views: tuple[PoolView, ...], fleet: Fleet, now_s: float
+) -> tuple[tuple[PoolView, ...], tuple[ScaleChange, ...], dict[ObjectKey, tuple[Verdict, ...]]]:
+    """The next changes of all pools, and the views with what will have been set in their restart blocks."""
+    free = FreeGpus.of(fleet)
+    stepped: list[PoolView] = []
+    changes: list[ScaleChange] = []
+    waits: dict[ObjectKey, tuple[Verdict, ...]] = {}
+    for view in views:
+        steps = next_steps(view, free)
+        free = steps.free
+        changes += steps.changes
+        waits[view.key] = steps.verdicts
+        stepped.append(_with_sets(view, steps.changes, now_s))
+    sizes = {(v.key, x.name): x.tensor_parallel_size for v in views for x in v.pool.variants}
+    # Room before need; then the largest instances, which find room hardest.
+    changes.sort(key=lambda c: (c.want > c.seen, -sizes[c.pool, c.variant], c.pool, c.variant))
+    return tuple(stepped), tuple(changes), waits
+
+
+def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -> PoolView:
+    memory = view.past.memory
+    for change in changes:
+        memory = set_replicas(memory, change.variant, seen=change.seen, want=change.want, now_s=now_s)
+    if not view.acts and not changes and memory.goal_variant is not None:
+        # Out of Act with nothing left to finish: the goal is no longer ours to reach.
+        memory = PoolMemory(memory.plan_id, memory.planned_at_s, variants=memory.variants)
+    return view if memory is view.past.memory else replace(view, past=replace(view.past, memory=memory))
+
+
+def _told(
+    views: tuple[PoolView, ...],
+    planned: Planned | None,
+    changes: tuple[ScaleChange, ...],
+    waits: Mapping[ObjectKey, tuple[Verdict, ...]],
+) -> dict[ObjectKey, tuple[Verdict, ...]]:
+    guarded = planned.verdicts if planned is not None else {}
+    return {
+        v.key: (
+            *guarded.get(v.key, ()),
+            *(Verdict(c.reason, c.message) for c in changes if c.pool == v.key),
+            *waits[v.key],
+        )
+        for v in views
+    }

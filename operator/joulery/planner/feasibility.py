@@ -1,0 +1,67 @@
+"""Whether a pool's objective and its GPUs suffice, in words that name what is missing and the cure."""
+
+from __future__ import annotations
+
+from joulery.domain import reasons
+from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
+from joulery.planner.joint import Outcome
+from joulery.planner.options import Target
+from joulery.planner.pricing import Pricing
+from joulery.planner.view import PoolView
+
+
+def judge(
+    view: PoolView, pricing: Pricing, target: Target, outcome: Outcome | None, *, is_reachable: bool
+) -> Finding:
+    """The condition `Feasible` of one pool after planning."""
+    if not is_reachable:
+        return _no(Verdict(reasons.OBJECTIVE_UNREACHABLE, _unreachable(view, pricing)))
+    shed = outcome.shed.get(view.key, 0.0) if outcome is not None else 0.0
+    if outcome is not None and shed > 1e-6:
+        return _no(_short(view, pricing, target, outcome, shed))
+    held = pricing.capacity_rps(target.variant, target.replicas)
+    message = f"{target.replicas} x {target.variant} carry {held:.2f} requests/s, peak {pricing.peak_rps:.2f}"
+    return Finding(
+        ConditionType.FEASIBLE, ConditionStatus.TRUE, Verdict(reasons.FEASIBLE, f"pool {view.key}: {message}")
+    )
+
+
+def _no(verdict: Verdict) -> Finding:
+    return Finding(ConditionType.FEASIBLE, ConditionStatus.FALSE, verdict)
+
+
+def _unreachable(view: PoolView, pricing: Pricing) -> str:
+    """The best that any variant can do alone, at its highest clock."""
+    objective = view.pool.objective
+    best = min(
+        (float(p.best_ttft_ms[-1]), float(p.best_tpot_ms[-1]), name) for name, p in pricing.points.items()
+    )
+    return (
+        f"no variant of pool {view.key} meets TTFT {objective.time_to_first_token_ms} ms and TPOT "
+        f"{objective.time_per_output_token_ms} ms at any allowed clock; best is {best[2]} with TTFT {best[0]:.0f} ms "
+        f"and TPOT {best[1]:.1f} ms at {pricing.points[best[2]].clocks_mhz[-1]} MHz; it runs at its highest clock: "
+        f"relax the objective, lower the token budget or add a variant with more GPUs"
+    )
+
+
+def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, shed: float) -> Verdict:
+    what = (
+        f"pool {view.key}: {target.replicas} x {target.variant} serve {100.0 * (1.0 - shed):.0f} % of the planned peak "
+        f"of {pricing.peak_rps:.2f} requests/s"
+    )
+    if not outcome.shortage:
+        return Verdict(
+            reasons.INSUFFICIENT_REPLICAS,
+            f"{what}; maxReplicas, minReplicas or knobs allow no more: raise maxReplicas",
+        )
+    at_most = "at most " if outcome.solution.engine == "fallback" else ""
+    missing = " and ".join(f"{at_most}{s.gpus_missing} GPUs of {s.accelerator}" for s in outcome.shortage)
+    return Verdict(
+        reasons.INSUFFICIENT_GPUS,
+        f"{what}; {missing} missing; pools of lower weight are shed first: {_order(outcome)}",
+    )
+
+
+def _order(outcome: Outcome) -> str:
+    shed = sorted((key for key, share in outcome.shed.items() if share > 1e-6))
+    return ", ".join(f"{key} {100.0 * outcome.shed[key]:.0f} %" for key in shed)

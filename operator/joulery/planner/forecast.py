@@ -1,0 +1,98 @@
+"""What a pool will be asked for: level, trend and spread of the recent request rate.
+
+The mean prices a plan, the peak sizes it. Spread is taken from the samples themselves: code traffic is thirteen
+times as bursty as Poisson, chat barely more than it, and a constant margin fits neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulery.planner.settings import PlannerSettings
+
+Sample = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Requests per second of one pool.
+
+    Attributes:
+        level_rps: now, free of noise.
+        trend_rps_per_s: of the fitted line; negative when load falls.
+        spread_rps: standard deviation of the samples around their line.
+        mean_rps: expected over the next plan epoch.
+        peak_rps: high quantile within the horizon, what capacity must hold.
+        peak_now_rps: high quantile without trend, what must be carried while replicas move.
+    """
+
+    level_rps: float
+    trend_rps_per_s: float
+    spread_rps: float
+    mean_rps: float
+    peak_rps: float
+    peak_now_rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    end_rps: float
+    slope: float
+    variance: float
+
+
+def forecast(
+    samples: Sequence[Sample], *, epoch_s: float, startup_s: float, settings: PlannerSettings
+) -> Forecast:
+    """Forecast from `(time, rate)` samples, oldest first and at least one.
+
+    The horizon is one plan epoch, until the next decision, plus the start-up that it would then need.
+    """
+    line = _fit(samples)
+    recent = _recent_mean(samples, settings.level_window_s)
+    spread = math.sqrt(_variance(line.variance, len(samples), max(line.end_rps, recent), settings))
+    # Half the spread of a mean over the level window is noise of its own; beyond it the step is believed.
+    level = max(line.end_rps, recent - 0.5 * spread, 0.0)
+    peak_now = level + settings.peak_deviations * spread
+    return Forecast(
+        level_rps=level,
+        trend_rps_per_s=line.slope,
+        spread_rps=spread,
+        mean_rps=max(0.0, level + line.slope * epoch_s / 2.0),
+        peak_rps=peak_now + max(0.0, line.slope) * (epoch_s + startup_s),
+        peak_now_rps=peak_now,
+    )
+
+
+def _fit(samples: Sequence[Sample]) -> _Line:
+    """Least squares line through the samples, evaluated at the newest."""
+    n = len(samples)
+    newest_s = samples[-1][0]
+    mean_t = sum(t - newest_s for t, _ in samples) / n
+    mean_r = sum(r for _, r in samples) / n
+    tt = tr = rr = 0.0
+    for t, r in samples:
+        dt, dr = t - newest_s - mean_t, r - mean_r
+        tt += dt * dt
+        tr += dt * dr
+        rr += dr * dr
+    # A slope from a handful of samples is all noise: none before five minutes of them.
+    slope = tr / tt if n >= 3 and samples[-1][0] - samples[0][0] >= 300.0 else 0.0
+    residual = max(0.0, rr - slope * tr)
+    return _Line(mean_r - slope * mean_t, slope, residual)
+
+
+def _recent_mean(samples: Sequence[Sample], window_s: float) -> float:
+    newest_s = samples[-1][0]
+    recent = [r for t, r in samples if t > newest_s - window_s]
+    return sum(recent) / len(recent)
+
+
+def _variance(residual: float, n: int, level_rps: float, settings: PlannerSettings) -> float:
+    """Variance of the samples, drawn towards the assumed dispersion while they are few; never below Poisson."""
+    poisson = max(level_rps, 0.0) / settings.rate_window_s
+    prior = settings.prior_dispersion * poisson
+    blended = (settings.prior_weight * prior + residual) / (settings.prior_weight + max(n - 2, 0))
+    return max(blended, poisson)

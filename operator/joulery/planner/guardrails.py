@@ -1,0 +1,221 @@
+"""The guardrails: small named rules between what the optimizer found best and what is decided.
+
+Each takes a proposal and returns its target, or another one with the verdict that says why. They run in order, those
+that save churn first and those that guard capacity after them, so that safety has the last word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from joulery.domain import reasons
+from joulery.domain.policy import Guardrails
+from joulery.domain.pool import Knob
+from joulery.domain.verdict import Verdict
+from joulery.planner.options import PoolOptions, Target
+from joulery.planner.pricing import Pricing
+from joulery.planner.settings import PlannerSettings
+from joulery.planner.view import PoolView
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """A target for one pool beside what it is on; `current` has the clock that is best for it now."""
+
+    view: PoolView
+    pricing: Pricing
+    options: PoolOptions
+    current: Target
+    target: Target
+    limits: Guardrails
+    now_s: float
+    settings: PlannerSettings
+    raise_only: bool = False
+
+    @property
+    def is_reshard(self) -> bool:
+        """Whether another variant is to serve."""
+        return self.target.variant != self.current.variant
+
+    @property
+    def is_short(self) -> bool:
+        """Whether what runs cannot hold the planned peak."""
+        return self.capacity_rps(self.current) < self.pricing.peak_rps
+
+    @property
+    def is_down(self) -> bool:
+        """Whether capacity or GPUs are given up, a reshard without need included."""
+        fewer = self.capacity_rps(self.target) < self.capacity_rps(self.current) and not self.gains_share
+        return (
+            fewer
+            or self.gpus(self.target) < self.gpus(self.current)
+            or (self.is_reshard and not self.is_short)
+        )
+
+    @property
+    def gains_share(self) -> bool:
+        """Whether the target serves more of the peak than what runs does."""
+        peak = self.pricing.peak_rps
+        return min(self.capacity_rps(self.target), peak) > min(self.capacity_rps(self.current), peak)
+
+    def capacity_rps(self, target: Target) -> float:
+        """What a target carries; nothing where its variant cannot meet the objective."""
+        if target.variant not in self.pricing.points:
+            return 0.0
+        return self.pricing.capacity_rps(target.variant, target.replicas)
+
+    def gpus(self, target: Target) -> int:
+        """GPUs a target takes."""
+        return target.replicas * self.view.pool.variant(target.variant).tensor_parallel_size
+
+    def with_replicas(self, target: Target, replicas: int) -> Target:
+        """Another number of replicas, at the clock that is best for it."""
+        return Target(target.variant, replicas, self.pricing.price(target.variant, replicas).clock_mhz)
+
+
+Rule = Callable[[Proposal], tuple[Target, Verdict | None]]
+
+
+def guard(proposal: Proposal) -> tuple[Target, tuple[Verdict, ...]]:
+    """The target after all rules, and what they said."""
+    verdicts: list[Verdict] = []
+    for rule in RULES:
+        target, verdict = rule(proposal)
+        proposal = replace(proposal, target=target)
+        if verdict is not None:
+            verdicts.append(verdict)
+    return proposal.target, tuple(verdicts)
+
+
+def only_raise(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Between epochs capacity goes up or stays; another variant only where what runs cannot be raised enough."""
+    if not p.raise_only or _same_replicas(p) or p.gains_share:
+        return p.target, None
+    return p.current, None
+
+
+def keep_for_small_gain(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Replicas stay unless the saving over the horizon exceeds switching cost and threshold."""
+    if p.gains_share or _same_replicas(p) or p.current.replicas == 0:
+        return p.target, None
+    cost_w = p.options.cost_w(p.target)
+    now_w = p.pricing.price(p.current.variant, p.current.replicas).watts
+    if cost_w is None or now_w - cost_w >= now_w * p.limits.minimum_gain_percent / 100.0:
+        return p.target, None
+    return p.current, _verdict(
+        p,
+        reasons.MINIMUM_GAIN,
+        f"saves {now_w - cost_w:.0f} W of {now_w:.0f} W after switching, under {p.limits.minimum_gain_percent} %",
+    )
+
+
+def wait_after_up(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Nothing is taken away within the dwell after an up, nor before a pool is known well enough."""
+    if not p.is_down:
+        return p.target, None
+    last_up_s = p.view.past.last_up_s
+    ends_s = p.view.past.first_seen_s + p.settings.settle_s
+    if last_up_s is not None:
+        ends_s = max(ends_s, last_up_s + p.limits.dwell_s)
+    if p.now_s >= ends_s:
+        return p.target, None
+    return p.current, _verdict(
+        p, reasons.DWELL, f"waits {ends_s - p.now_s:.0f} s more after the last up or start"
+    )
+
+
+def bounded_step_down(p: Proposal) -> tuple[Target, Verdict | None]:
+    """At most a share of the capacity goes in one epoch; one replica always may."""
+    before = p.capacity_rps(p.current)
+    floor_rps = before * (1.0 - p.limits.max_step_down_percent / 100.0)
+    if p.is_short or p.capacity_rps(p.target) >= floor_rps:
+        return p.target, None
+    step = max(1, math.floor(p.current.replicas * p.limits.max_step_down_percent / 100.0))
+    replicas = max(1, p.current.replicas - step)
+    if not p.is_reshard and p.target.replicas >= replicas:
+        return p.target, None
+    return p.with_replicas(p.current, replicas), _verdict(
+        p,
+        reasons.STEP_LIMITED,
+        f"at most {p.limits.max_step_down_percent} % of its capacity goes in one epoch",
+    )
+
+
+def never_below_observed_need(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Replicas never fall below what the load observed now needs at the highest clock."""
+    load = p.view.past.last_good_demand
+    if load is None or (p.target.replicas >= p.current.replicas and not p.is_reshard):
+        return p.target, None
+    needed = needed_replicas(p.pricing, p.target.variant, load.requests_per_s)
+    if p.target.replicas >= needed:
+        return p.target, None
+    kept = p.current if p.is_reshard else p.with_replicas(p.target, min(needed, p.current.replicas))
+    return kept, _verdict(
+        p,
+        reasons.BELOW_OBSERVED_NEED,
+        f"{load.requests_per_s:.2f} requests/s are served now and need {needed}",
+    )
+
+
+def keep_minimum(p: Proposal) -> tuple[Target, Verdict | None]:
+    """A shortage never takes replicas that the variant's minimum or the pool's last one stands for."""
+    least = max(1, p.view.pool.variant(p.current.variant).min_replicas)
+    if p.target.replicas >= min(least, p.current.replicas):
+        return p.target, None
+    return p.with_replicas(p.current, min(least, p.current.replicas)), _verdict(
+        p, reasons.INSUFFICIENT_GPUS, f"{p.current.variant} keeps its minimum of {least} while GPUs are short"
+    )
+
+
+def hold_on_stale_metrics(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Without trustworthy metrics the goal stays as it is."""
+    problem = p.view.demand.problem if p.view.demand is not None else None
+    if problem is None:
+        return p.target, None
+    return p.current, _verdict(p, problem.reason, problem.message)
+
+
+def obey_knobs(p: Proposal) -> tuple[Target, Verdict | None]:
+    """What no knob may move stays, whatever was found."""
+    if p.is_reshard and not p.view.has(Knob.SHARDS):
+        return p.current, _verdict(p, reasons.KNOB_NOT_ENABLED, "knob Shards is not enabled")
+    if not p.is_reshard and p.target.replicas != p.current.replicas and not p.view.has(Knob.REPLICAS):
+        return p.current, _verdict(p, reasons.KNOB_NOT_ENABLED, "knob Replicas is not enabled")
+    return p.target, None
+
+
+RULES: tuple[Rule, ...] = (
+    only_raise,
+    keep_for_small_gain,
+    wait_after_up,
+    bounded_step_down,
+    never_below_observed_need,
+    keep_minimum,
+    hold_on_stale_metrics,
+    obey_knobs,
+)
+
+
+def needed_replicas(pricing: Pricing, variant: str, load_rps: float) -> int:
+    """Fewest replicas of a variant, at least one, that carry a load beside those that stay."""
+    rate = pricing.max_rate_rps(variant)
+    if rate <= 0.0 or load_rps <= 0.0:
+        return 1
+    weakest = min([rate, *(pricing.max_rate_rps(b.variant) for b in pricing.beside)])
+    if weakest <= 0.0:
+        return 1
+    beside = sum(b.instances for b in pricing.beside)
+    return max(1, math.ceil(load_rps / weakest - 1e-9) - beside + pricing.absent.get(variant, 0))
+
+
+def _same_replicas(p: Proposal) -> bool:
+    return (p.target.variant, p.target.replicas) == (p.current.variant, p.current.replicas)
+
+
+def _verdict(p: Proposal, reason: str, why: str) -> Verdict:
+    wished = f"{p.target.replicas} x {p.target.variant}"
+    return Verdict(
+        reason, f"pool {p.view.key}: {p.current.replicas} x {p.current.variant}, not {wished}: {why}"
+    )

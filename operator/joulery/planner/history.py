@@ -1,0 +1,125 @@
+"""What the planner remembers between polls: an immutable value that goes in with one and comes out changed.
+
+Only `PoolMemory` outlives the process; the rest is measured again within minutes of a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from joulery.domain.demand import Demand
+from joulery.domain.keys import ObjectKey
+from joulery.domain.memory import PoolMemory, VariantMemory
+from joulery.domain.plan import Plan
+from joulery.domain.policy import Policy
+from joulery.domain.verdict import Finding, Verdict
+from joulery.planner.forecast import Sample
+from joulery.planner.load import LengthAverage
+from joulery.serving.mix import LengthMix
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRate:
+    """Highest rate of one instance within the objective at the highest allowed clock, and its clock table's name."""
+
+    variant: str
+    max_rate_rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a pool's plan was made for; when it changes, a plan is made at once."""
+
+    generation: int
+    mode: str
+    policy: Policy | None
+    profile: str | None
+    held: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHistory:
+    """What is remembered of one pool.
+
+    Attributes:
+        first_seen_s: when this process first saw it.
+        memory: the part that survives a restart.
+        samples: recent `(time, requests/s)`, oldest first.
+        lengths: averaged histograms of input and output lengths, None before the first request.
+        mix: the mix that operating points were last computed for.
+        last_good_demand: newest demand without a problem.
+        rates: per variant, from the newest plan that could be priced.
+        mark: what the newest plan was made for.
+        obstacle: why the pool could not be planned at the newest attempt.
+        feasible: the newest plan's word on whether objective and GPUs suffice.
+        outside_polls: polls in a row that demand has been outside the plan's envelope.
+        blocked: variants whose pods found no node, and until when they are asked for no more.
+    """
+
+    first_seen_s: float
+    memory: PoolMemory = field(default_factory=PoolMemory)
+    samples: tuple[Sample, ...] = ()
+    lengths: LengthAverage | None = None
+    mix: LengthMix | None = None
+    last_good_demand: Demand | None = None
+    rates: tuple[VariantRate, ...] = ()
+    mark: Mark | None = None
+    obstacle: Verdict | None = None
+    feasible: Finding | None = None
+    outside_polls: int = 0
+    blocked: tuple[tuple[str, float], ...] = ()
+
+    def max_rate_rps(self, variant: str) -> float | None:
+        """Highest rate of one instance of a variant, None where it was never computed."""
+        return next((r.max_rate_rps for r in self.rates if r.variant == variant), None)
+
+    def startup_s(self, variant: str, declared_s: float) -> float:
+        """Start-up time: learned, else as declared."""
+        learned = self.memory.variant(variant).startup_s
+        return declared_s if learned is None else learned
+
+    @property
+    def last_up_s(self) -> float | None:
+        """When any variant of the pool was last raised."""
+        return max((v.last_up_s for v in self.memory.variants if v.last_up_s is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is remembered of all pools, and the plan in force."""
+
+    pools: Mapping[ObjectKey, PoolHistory] = field(default_factory=dict)
+    memories: Mapping[ObjectKey, PoolMemory] = field(default_factory=dict)
+    plan: Plan | None = None
+    last_epoch_s: float | None = None
+    last_poll_s: float | None = None
+
+    @classmethod
+    def empty(cls) -> History:
+        """Nothing remembered."""
+        return cls()
+
+    @classmethod
+    def restored(cls, memories: Mapping[ObjectKey, PoolMemory]) -> History:
+        """After a restart: restart blocks alone."""
+        return cls(memories=dict(memories))
+
+    def pool(self, key: ObjectKey, now_s: float) -> PoolHistory:
+        """History of one pool, begun now where it is new."""
+        known = self.pools.get(key)
+        return known if known is not None else PoolHistory(now_s, self.memories.get(key, PoolMemory()))
+
+
+def remembered(memory: PoolMemory, changed: VariantMemory) -> PoolMemory:
+    """The restart block with one variant's memory replaced."""
+    others = tuple(v for v in memory.variants if v.variant != changed.variant)
+    variants = tuple(sorted((*others, changed), key=lambda v: v.variant))
+    return PoolMemory(
+        memory.plan_id,
+        memory.planned_at_s,
+        memory.goal_variant,
+        memory.goal_replicas,
+        memory.goal_clock_mhz,
+        variants,
+    )

@@ -1,0 +1,105 @@
+"""Taking in one poll: rate samples, lengths, learned start-up times, blocked variants, and the forecast of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from joulery.domain.demand import Demand
+from joulery.domain.fleet import Replica, VariantState
+from joulery.domain.memory import PoolMemory, VariantMemory
+from joulery.domain.pool import Variant
+from joulery.planner.forecast import Sample, forecast
+from joulery.planner.history import PoolHistory, remembered
+from joulery.planner.load import averaged
+from joulery.planner.settings import PlannerSettings
+from joulery.planner.view import PoolView
+
+
+def observe(
+    view: PoolView, *, now_s: float, last_poll_s: float | None, epoch_s: float, settings: PlannerSettings
+) -> PoolView:
+    """The view with this poll in its history and a forecast, where there is anything to forecast from."""
+    past = _blocked(_started(view, last_poll_s, settings), view, now_s, settings)
+    demand = view.demand
+    if demand is not None and demand.problem is None:
+        past = _fed(past, demand, settings)
+    if not past.samples:
+        return replace(view, past=past)
+    startup_s = max((past.startup_s(v.name, v.startup_s) for v in view.pool.variants), default=0.0)
+    ahead = forecast(past.samples, epoch_s=epoch_s, startup_s=startup_s, settings=settings)
+    return replace(view, past=past, forecast=ahead)
+
+
+def _fed(past: PoolHistory, demand: Demand, settings: PlannerSettings) -> PoolHistory:
+    if past.samples and demand.observed_at_s <= past.samples[-1][0]:
+        return replace(past, last_good_demand=demand)  # the same scrape read twice is one sample
+    return replace(
+        past,
+        samples=_pushed(past.samples, (demand.observed_at_s, demand.requests_per_s), settings.trend_window_s),
+        lengths=averaged(past.lengths, demand, settings.mix_window_s),
+        last_good_demand=demand,
+    )
+
+
+def _pushed(samples: tuple[Sample, ...], newest: Sample, window_s: float) -> tuple[Sample, ...]:
+    oldest_s = newest[0] - window_s
+    first = next((i for i, (t, _) in enumerate(samples) if t >= oldest_s), len(samples))
+    return (*samples[first:], newest)
+
+
+def _started(view: PoolView, last_poll_s: float | None, settings: PlannerSettings) -> PoolHistory:
+    """History with start-up times learned from replicas that became ready since the last poll."""
+    past = view.past
+    if last_poll_s is None:
+        return past
+    memory = past.memory
+    for variant, state in view.variants():
+        for seconds in _fresh_starts(state.replicas, last_poll_s):
+            memory = _learned(memory, variant, seconds, settings)
+    return past if memory is past.memory else replace(past, memory=memory)
+
+
+def _fresh_starts(replicas: Iterable[Replica], since_s: float) -> list[float]:
+    return [
+        r.ready_since_s - r.created_s
+        for r in replicas
+        if r.ready_since_s is not None and r.ready_since_s > since_s
+    ]
+
+
+def _learned(memory: PoolMemory, variant: Variant, seconds: float, settings: PlannerSettings) -> PoolMemory:
+    if seconds > settings.startup_credible_factor * max(variant.startup_s, 1.0):
+        return memory
+    known = memory.variant(variant.name)
+    before = known.startup_s if known.startup_s is not None else seconds
+    slower = before + settings.startup_decay * (seconds - before)
+    return remembered(memory, replace(known, startup_s=max(seconds, slower)))
+
+
+def _blocked(past: PoolHistory, view: PoolView, now_s: float, settings: PlannerSettings) -> PoolHistory:
+    """History with variants blocked whose pods have long found no node, and old blocks lifted."""
+    kept = dict((name, until) for name, until in past.blocked if until > now_s)
+    for _, state in view.variants():
+        if _is_stuck(state, now_s, settings):
+            kept.setdefault(state.variant, now_s + settings.blocked_s)
+    blocked = tuple(sorted(kept.items()))
+    return past if blocked == past.blocked else replace(past, blocked=blocked)
+
+
+def _is_stuck(state: VariantState, now_s: float, settings: PlannerSettings) -> bool:
+    return any(
+        r.phase == "Unscheduled" and now_s - r.created_s > settings.unschedulable_s for r in state.replicas
+    )
+
+
+def set_replicas(memory: PoolMemory, variant: str, *, seen: int, want: int, now_s: float) -> PoolMemory:
+    """The restart block after a change of one variant, written before the change itself."""
+    known: VariantMemory = memory.variant(variant)
+    changed = replace(
+        known,
+        last_set_replicas=want,
+        last_up_s=now_s if want > seen else known.last_up_s,
+        last_down_s=now_s if want < seen else known.last_down_s,
+    )
+    return remembered(memory, changed)

@@ -1,0 +1,88 @@
+"""When to plan: at the epoch, when something changed, or at once when demand has left the plan's envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from joulery.domain import reasons
+from joulery.domain.plan import Plan, PlanKind, PoolPlan
+from joulery.domain.policy import Policy
+from joulery.planner.candidates import beside
+from joulery.planner.epoch import Terms
+from joulery.planner.history import History
+from joulery.planner.pricing import equal_share_capacity
+from joulery.planner.settings import PlannerSettings
+from joulery.planner.view import PoolView
+
+# Polls are not on the second; an epoch that is due within one is due.
+_JITTER_S = 1.0
+
+
+def occasion(
+    views: Sequence[PoolView], history: History, policy: Policy, now_s: float, settings: PlannerSettings
+) -> Terms | None:
+    """The terms of a plan to be made now, None where the one in force holds."""
+    epoch_s = policy.cadence.plan_epoch_s
+    terms = Terms(now_s, epoch_s, policy.solver_time_limit_s, settings)
+    last_s = history.last_epoch_s
+    if last_s is None or now_s - last_s >= epoch_s - _JITTER_S or any(_is_changed(v) for v in views):
+        return terms
+    movers = frozenset(v.key for v in views if _is_urgent(v, history.plan, now_s, settings))
+    if not movers:
+        return None
+    return replace(terms, kind=PlanKind.UP_ONLY, movers=movers)
+
+
+def watched(view: PoolView, plan: Plan | None, settings: PlannerSettings) -> PoolView:
+    """The view with its count of polls outside the envelope brought up to date."""
+    polls = view.past.outside_polls + 1 if _is_outside(view, plan, settings) else 0
+    if polls == view.past.outside_polls:
+        return view
+    return replace(view, past=replace(view.past, outside_polls=polls))
+
+
+def held_capacity_rps(view: PoolView, part: PoolPlan) -> float | None:
+    """What a pool carries once its plan is reached, absent replicas left out; None before rates are known."""
+    absent = view.counts[part.variant].absent if part.variant in view.counts else 0
+    parties = [(part.variant, max(0, part.replicas - absent))]
+    parties += [(b.variant, b.instances) for b in beside(view)]
+    rates = [(n, view.past.max_rate_rps(name)) for name, n in parties]
+    if any(rate is None for _, rate in rates):
+        return None
+    return equal_share_capacity([(n, rate or 0.0) for n, rate in rates])
+
+
+def _is_changed(view: PoolView) -> bool:
+    """Whether specification, bounds, profile or holds are others than planned for, or load has become known."""
+    if view.mark() != view.past.mark:
+        return True
+    obstacle = view.past.obstacle
+    waited_for_load = obstacle is not None and obstacle.reason not in _NOT_ABOUT_LOAD
+    return waited_for_load and not view.is_stale and view.past.lengths is not None
+
+
+_NOT_ABOUT_LOAD = frozenset({reasons.PROFILE_MISSING, reasons.PROFILE_INVALID, reasons.PROFILE_LACKS_VARIANT})
+
+
+def _is_outside(view: PoolView, plan: Plan | None, settings: PlannerSettings) -> bool:
+    part = plan.pool(view.key) if plan is not None else None
+    if part is None or view.forecast is None or view.is_stale or not view.acts:
+        return False
+    capacity = held_capacity_rps(view, part)
+    return capacity is not None and view.forecast.peak_rps > capacity * (
+        1.0 + settings.envelope_percent / 100.0
+    )
+
+
+def _is_urgent(view: PoolView, plan: Plan | None, now_s: float, settings: PlannerSettings) -> bool:
+    """Outside for long enough, or the measured rate alone is beyond capacity; a known shortage is retried slowly."""
+    if view.past.outside_polls == 0 or plan is None:
+        return False
+    part = plan.pool(view.key)
+    if part is None or (part.shed_fraction > 0.0 and now_s - plan.made_at_s < settings.replan_s):
+        return False
+    if view.past.outside_polls >= settings.envelope_polls:
+        return True
+    capacity = held_capacity_rps(view, part)
+    return capacity is not None and view.past.samples[-1][1] > capacity

@@ -1,0 +1,177 @@
+"""A pool's options for the optimizer: every (variant, count, clock) with its true watts, as parallel arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulery.domain.pool import Variant
+from joulery.optimizer.problem import Kind, PoolBlock
+from joulery.planner.candidates import choosable, count_bounds
+from joulery.planner.pricing import Pricing
+from joulery.planner.settings import PlannerSettings
+from joulery.planner.view import PoolView
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a pool should run."""
+
+    variant: str
+    replicas: int
+    clock_mhz: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolOptions:
+    """A block with the variant of each of its options."""
+
+    block: PoolBlock
+    variants: tuple[str, ...]
+
+    def target(self, option: int) -> Target:
+        """The option of that index."""
+        return Target(self.variants[option], int(self.block.count[option]), int(self.block.clock_mhz[option]))
+
+    def cost_w(self, target: Target) -> float | None:
+        """Watts and switching cost of a target, None where it is no option."""
+        hit = (self.block.count == target.replicas) & (self.block.clock_mhz == target.clock_mhz)
+        for option in np.flatnonzero(hit):
+            if self.variants[option] == target.variant:
+                return float(self.block.watts[option] + self.block.switch_w[option])
+        return None
+
+    def raising(self, current: Target) -> PoolOptions:
+        """Without other variants and smaller counts, where that costs no share of the peak."""
+        block = self.block
+        same = np.array([name == current.variant for name in self.variants])
+        kept = (same & (block.count >= current.replicas)) | (block.count == 0)
+        if block.served[kept].max() < block.served.max():
+            return self
+        arrays = {name: getattr(block, name)[kept] for name in _ARRAYS}
+        names = tuple(name for name, keep in zip(self.variants, kept, strict=True) if keep)
+        return PoolOptions(replace(block, **arrays), names)
+
+
+_ARRAYS = ("kind", "count", "clock_mhz", "watts", "served", "switch_w")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    count: Ints
+    clock_mhz: Ints
+    watts: Floats
+    served: Floats
+    switch_w: Floats
+
+
+def kinds_of(views: Sequence[PoolView]) -> tuple[Kind, ...]:
+    """One kind per pool and variant; options refer to them by position (`first_kind`)."""
+    return tuple(Kind(v.accelerator, v.tensor_parallel_size) for view in views for v in view.pool.variants)
+
+
+def build_options(
+    view: PoolView, pricing: Pricing, *, first_kind: int, horizon_s: float, settings: PlannerSettings
+) -> PoolOptions:
+    """All options of a pool, none first: count 0 serves what the instances beside can carry."""
+    names: list[str] = [view.pool.variants[0].name]
+    kinds: list[int] = [first_kind]
+    rows = [_nothing(pricing)]
+    movable = {v.name for v in choosable(view)}
+    for index, variant in enumerate(view.pool.variants):
+        if variant.name not in movable or pricing.points.get(variant.name) is None:
+            continue
+        if pricing.max_rate_rps(variant.name) <= 0.0:
+            continue
+        added = _rows(view, pricing, variant, horizon_s, settings)
+        names += [variant.name] * len(added.count)
+        kinds += [first_kind + index] * len(added.count)
+        rows.append(added)
+    block = PoolBlock(
+        key=str(view.key),
+        weight=float(view.pool.weight),
+        kind=np.array(kinds, dtype=np.int64),
+        count=np.concatenate([r.count for r in rows]),
+        clock_mhz=np.concatenate([r.clock_mhz for r in rows]),
+        watts=np.concatenate([r.watts for r in rows]),
+        served=np.concatenate([r.served for r in rows]),
+        switch_w=np.concatenate([r.switch_w for r in rows]),
+    )
+    return PoolOptions(block, tuple(names))
+
+
+def loading_w(
+    view: PoolView, pricing: Pricing, variant: Variant, horizon_s: float, settings: PlannerSettings
+) -> float:
+    """Energy of starting one instance, spread over the horizon: it draws idle power and serves nothing."""
+    startup_s = view.past.startup_s(variant.name, variant.startup_s)
+    return startup_s * pricing.points[variant.name].idle_w * settings.loading_utilisation / horizon_s
+
+
+def most_useful(pricing: Pricing, variant: str) -> int:
+    """Count beyond which another instance only costs: the peak is held and the lowest clock carries the mean."""
+    best = pricing.max_rate_rps(variant)
+    least = next((rate for rate in pricing.points[variant].max_rate_rps if rate > 0.0), best)
+    return max(math.ceil(pricing.peak_rps / best), math.ceil(pricing.mean_rps / float(least)), 1) + 1
+
+
+def _nothing(pricing: Pricing) -> _Rows:
+    one = np.zeros(1, dtype=np.int64)
+    first = next(iter(pricing.points))
+    held = pricing.capacity_rps(first, 0)
+    served = min(1.0, held / pricing.peak_rps) if pricing.peak_rps > 0.0 else float(held > 0.0)
+    watts = pricing.beside_w(pricing.share_rps(first, 0))
+    return _Rows(one, one, np.array([watts]), np.array([served]), np.zeros(1))
+
+
+def _rows(
+    view: PoolView, pricing: Pricing, variant: Variant, horizon_s: float, settings: PlannerSettings
+) -> _Rows:
+    low, high = count_bounds(view, variant, settings.longest_count)
+    useful = max(
+        most_useful(pricing, variant.name), variant.min_replicas, view.counts[variant.name].desired, low
+    )
+    counts = np.arange(low, min(high, useful) + 1, dtype=np.int64)
+    if pricing.beside or low == 0:
+        counts = counts[counts > 0]
+    capacity = np.array([pricing.capacity_rps(variant.name, int(n)) for n in counts], dtype=np.float64)
+    served = np.minimum(1.0, capacity / pricing.peak_rps) if pricing.peak_rps > 0.0 else np.ones(len(counts))
+    if variant.min_replicas > 0:
+        # Missing minimum replicas count as load shed, so that what fits is still served.
+        served = served * np.minimum(1.0, counts / variant.min_replicas)
+    fresh = np.maximum(0, counts - view.counts[variant.name].expected)
+    switch = fresh * loading_w(view, pricing, variant, horizon_s, settings)
+    return _with_clocks(pricing, variant.name, counts, served, switch)
+
+
+def _with_clocks(pricing: Pricing, variant: str, counts: Ints, served: Floats, switch_w: Floats) -> _Rows:
+    """The counts, each with all clocks that carry its share; by rising count, then clock."""
+    points = pricing.points[variant]
+    present = np.maximum(0, counts - pricing.absent.get(variant, 0))
+    together = present + sum(b.instances for b in pricing.beside)
+    shares = pricing.mean_rps / np.maximum(together, 1)
+    beside_w = (
+        np.array([pricing.beside_w(float(r)) for r in shares]) if pricing.beside else np.zeros(len(counts))
+    )
+    last = len(points.clocks_mhz) - 1
+    watts = np.stack(
+        [np.interp(shares, points.rates_rps[i], points.watts[i]) for i in range(last + 1)], axis=1
+    )
+    able = (points.max_rate_rps[None, :] >= shares[:, None]) & (points.max_rate_rps[None, :] > 0.0)
+    able[:, :last] &= pricing.clocks_move
+    able[:, last] = True  # overloaded instances run at the highest clock
+    row, clock = np.nonzero(able)
+    return _Rows(
+        count=counts[row],
+        clock_mhz=np.array(points.clocks_mhz, dtype=np.int64)[clock],
+        watts=present[row] * watts[row, clock] + beside_w[row],
+        served=served[row],
+        switch_w=switch_w[row],
+    )
