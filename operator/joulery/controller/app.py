@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import kopf
 from prometheus_client import CollectorRegistry
@@ -31,13 +30,16 @@ from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import PrometheusAccess, PrometheusClient, PrometheusDemand
 from joulery.controller.health import Health, health_app, serve
 from joulery.controller.login import login_with
-from joulery.controller.loop import PlannerLoop, Ports
+from joulery.controller.loop import Decide, PlannerLoop, Ports
 from joulery.controller.wakeup import Wakeup
 from joulery.controller.watch import register
+from joulery.domain.demand import Demand
+from joulery.domain.keys import ObjectKey
 from joulery.errors import ClusterError
-from joulery.planner.decide import decide
+from joulery.planner.decide import Decision, decide
+from joulery.planner.history import History
 from joulery.planner.settings import PlannerSettings
-from joulery.ports import Lease
+from joulery.ports import Lease, Observation
 from joulery.serving.catalog import PointCatalog
 from joulery.settings import ControllerSettings
 from joulery.telemetry.metrics import ControllerMetrics
@@ -100,9 +102,27 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
         events=KubeEvents(client, fleet.pool_manifest),
         clock=SystemClock(),
     )
-    decided = partial(decide, catalog=PointCatalog(), settings=PlannerSettings())
-    loop = PlannerLoop(ports, decided, executor=executor, metrics=metrics, health=health, wakeup=wakeup)
+    loop = PlannerLoop(ports, decider(), executor=executor, metrics=metrics, health=health, wakeup=wakeup)
     return Controller(loop, pods, KubeLease(client, settings.operator_namespace), health, metrics, wakeup)
+
+
+def decider() -> Decide:
+    """The planner's one entry point with its catalogue of operating points."""
+    catalog, planner_settings = PointCatalog(), PlannerSettings()
+
+    def decided(observation: Observation, demand: Mapping[ObjectKey, Demand], history: History) -> Decision:
+        return decide(
+            observation.fleet,
+            demand,
+            observation.policies,
+            observation.profiles,
+            history,
+            catalog=catalog,
+            settings=planner_settings,
+            profile_problems=observation.profile_problems,
+        )
+
+    return decided
 
 
 def prometheus_access(settings: ControllerSettings) -> PrometheusAccess:

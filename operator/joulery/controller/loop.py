@@ -10,26 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from joulery.adapters.kube_errors import MissingKindError
 from joulery.controller.health import Health
-from joulery.controller.reports import Outcomes, joules_per_token, reports_of
+from joulery.controller.reports import joules_per_token, reports_of
 from joulery.controller.transitions import Transitions
 from joulery.controller.wakeup import Wakeup
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
-from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
-from joulery.domain.policy import Cadence, Policy, cluster_wide
+from joulery.domain.policy import Cadence, cluster_wide
 from joulery.domain.report import PoolReport
 from joulery.domain.verdict import Verdict
 from joulery.errors import ClusterError, ForbiddenError
+from joulery.planner.decision import Decision
 from joulery.planner.history import History
 from joulery.ports import (
     Actuator,
@@ -42,18 +41,12 @@ from joulery.ports import (
     WallClock,
     WriteOutcome,
 )
-from joulery.serving.parameters import EngineProfile
 from joulery.telemetry.logs import PLAN_ID
 from joulery.telemetry.metrics import ControllerMetrics, PoolFigures
 
-if TYPE_CHECKING:
-    from joulery.planner.decide import Decision
-
 _log = logging.getLogger(__name__)
 
-Decide = Callable[
-    [Fleet, Mapping[ObjectKey, Demand], Sequence[Policy], Mapping[str, EngineProfile], History], "Decision"
-]
+Decide = Callable[[Observation, Mapping[ObjectKey, Demand], History], Decision]
 
 _RETRY_FIRST_S = 1.0
 _RETRY_LONGEST_S = 10.0
@@ -148,27 +141,27 @@ class PlannerLoop:
 
         # 4. Remember: the restart block stands in status before the action that it guards.
         with self._timed("remember"):
-            reports = reports_of(observation, demand, decision, Outcomes())
+            reports = reports_of(observation, demand, decision, {})
             told = await self._ports.status.write(reports)
             await self._ports.status.write_rejected(observation.rejected)
-        self._history = decision.history
 
         # 5. Act: only for pools whose restart block is written.
         with self._timed("act"):
             safe = [change for change in decision.changes if told[change.pool].done]
-            scaled = await self._scale(safe, decision.plan.id)
+            scaled = await self._scale(safe, decision.step_id)
+        undone = {change.pool for change in decision.changes} - {c.pool for c, o in scaled if o.done}
+        self._history = without_memory_of(undone, decision.history, before)
 
         # 6. Direct: clock tables to the node agents.
         with self._timed("direct"):
             directed = await self._ports.directives.write(decision.directives)
 
-        # 7. Tell: outcomes to status, Events, metrics and log.
+        # 7. Tell: what went wrong to status, news to Events, figures to metrics.
         with self._timed("tell"):
-            outcomes = _outcomes(scaled)
-            if scaled:
-                reports = reports_of(observation, demand, decision, outcomes)
-                touched = {change.pool for change, _ in scaled}
-                await self._ports.status.write([r for r in reports if r.pool in touched])
+            failed = {change.pool: outcome.verdict for change, outcome in scaled if not outcome.done}
+            if failed:
+                reports = reports_of(observation, demand, decision, failed)
+                await self._ports.status.write([r for r in reports if r.pool in failed])
             await self._tell(observation, demand, reports, scaled)
         self._log_cycle(decision, scaled, directed, time.monotonic() - started_s)
         return _problem(told)
@@ -193,28 +186,25 @@ class PlannerLoop:
         self, observation: Observation, demand: Mapping[ObjectKey, Demand], history: History
     ) -> Decision:
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor,
-            self._decide,
-            observation.fleet,
-            demand,
-            observation.policies,
-            observation.profiles,
-            history,
+            self._executor, self._decide, observation, demand, history
         )
 
     async def _scale(
-        self, changes: Sequence[ScaleChange], plan_id: str
+        self, changes: Sequence[ScaleChange], step_id: str
     ) -> list[tuple[ScaleChange, WriteOutcome]]:
-        outcomes = await asyncio.gather(*(self._ports.actuator.scale(c, plan_id) for c in changes))
+        """One after the other in the planner's order: room before need, and what finds room hardest first."""
+        scaled: list[tuple[ScaleChange, WriteOutcome]] = []
         polled_s, _ = self._polled
-        for change, outcome in zip(changes, outcomes, strict=True):
+        for change in changes:
+            outcome = await self._ports.actuator.scale(change, step_id)
+            scaled.append((change, outcome))
             self._metrics.record_scale(change, reason=outcome.verdict.reason, done=outcome.done)
             if outcome.done:
                 self._metrics.change_latency_seconds.observe(max(0.0, self._ports.clock.now_s() - polled_s))
             else:
                 # The snapshot was wrong by then: look again soon.
                 self._wakeup.set()
-        return list(zip(changes, outcomes, strict=True))
+        return scaled
 
     async def _tell(
         self,
@@ -263,6 +253,15 @@ class PlannerLoop:
             yield
 
 
+def without_memory_of(undone: Collection[ObjectKey], after: History, before: History) -> History:
+    """The history after a cycle, but what was not carried out is not remembered as done."""
+    taken_back = {
+        key: replace(past, memory=before.pool(key, past.first_seen_s).memory) if key in undone else past
+        for key, past in after.pools.items()
+    }
+    return replace(after, pools=taken_back)
+
+
 def verdict_of(error: ClusterError) -> Verdict:
     """Why the cluster could not be read."""
     if isinstance(error, MissingKindError):
@@ -270,15 +269,6 @@ def verdict_of(error: ClusterError) -> Verdict:
     if isinstance(error, ForbiddenError):
         return Verdict(reasons.FORBIDDEN, f"{error}; apply the RBAC of this release")
     return Verdict(reasons.API_UNAVAILABLE, str(error))
-
-
-def _outcomes(scaled: Sequence[tuple[ScaleChange, WriteOutcome]]) -> Outcomes:
-    failed = {change.pool: outcome.verdict for change, outcome in scaled if not outcome.done}
-    done: dict[ObjectKey, tuple[Verdict, ...]] = {}
-    for change, outcome in scaled:
-        if outcome.done:
-            done[change.pool] = (*done.get(change.pool, ()), outcome.verdict)
-    return Outcomes(failed, done)
 
 
 def _problem(told: Mapping[ObjectKey, WriteOutcome]) -> Verdict | None:
