@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from joulery.api.v1alpha1 import inference_pool as api
+from joulery.api.v1alpha1 import request_classes as api_classes
+from joulery.api.v1alpha1 import variants as api_variants
 from joulery.api.validation import problems_of
 from joulery.domain import reasons
 from joulery.domain.keys import ObjectKey, TargetRef
@@ -70,7 +72,7 @@ def _label_problems(demand: api.Demand) -> Iterator[str]:
             yield f"spec.demand.matchLabels: {name!r} is no label name: use letters, digits and _"
 
 
-def _variant_problems(variants: tuple[api.Variant, ...]) -> Iterator[str]:
+def _variant_problems(variants: tuple[api_variants.Variant, ...]) -> Iterator[str]:
     names: set[str] = set()
     targets: dict[TargetRef, str] = {}
     for index, variant in enumerate(variants):
@@ -92,14 +94,14 @@ def _variant_problems(variants: tuple[api.Variant, ...]) -> Iterator[str]:
             )
 
 
-def _class_problems(classes: tuple[api.RequestClass, ...]) -> Iterator[str]:
+def _class_problems(classes: tuple[api_classes.RequestClass, ...]) -> Iterator[str]:
     problems = [*_range_problems(classes), *_overlap_problems(classes)]
     yield from problems
     if classes and not problems and (hole := _hole(classes)):
         yield hole
 
 
-def _range_problems(classes: tuple[api.RequestClass, ...]) -> Iterator[str]:
+def _range_problems(classes: tuple[api_classes.RequestClass, ...]) -> Iterator[str]:
     for index, request_class in enumerate(classes):
         parts = (("inputTokens", request_class.input_tokens), ("outputTokens", request_class.output_tokens))
         for name, tokens in parts:
@@ -110,7 +112,7 @@ def _range_problems(classes: tuple[api.RequestClass, ...]) -> Iterator[str]:
                 )
 
 
-def _overlap_problems(classes: tuple[api.RequestClass, ...]) -> Iterator[str]:
+def _overlap_problems(classes: tuple[api_classes.RequestClass, ...]) -> Iterator[str]:
     for index, one in enumerate(classes):
         for other in classes[:index]:
             if one.name == other.name:
@@ -124,11 +126,11 @@ def _overlap_problems(classes: tuple[api.RequestClass, ...]) -> Iterator[str]:
                 )
 
 
-def _meet(one: api.TokenRange, other: api.TokenRange) -> bool:
+def _meet(one: api_classes.TokenRange, other: api_classes.TokenRange) -> bool:
     return one.minimum <= other.maximum and other.minimum <= one.maximum
 
 
-def _hole(classes: tuple[api.RequestClass, ...]) -> str | None:
+def _hole(classes: tuple[api_classes.RequestClass, ...]) -> str | None:
     """A request without a class, found on the grid of all range starts; None where the box is covered."""
     starts_in = sorted({e for c in classes for e in (c.input_tokens.minimum, c.input_tokens.maximum + 1)})
     starts_out = sorted({e for c in classes for e in (c.output_tokens.minimum, c.output_tokens.maximum + 1)})
@@ -142,7 +144,7 @@ def _hole(classes: tuple[api.RequestClass, ...]) -> str | None:
     return None
 
 
-def _covers(request_class: api.RequestClass, tokens_in: int, tokens_out: int) -> bool:
+def _covers(request_class: api_classes.RequestClass, tokens_in: int, tokens_out: int) -> bool:
     inputs, outputs = request_class.input_tokens, request_class.output_tokens
     return inputs.minimum <= tokens_in <= inputs.maximum and outputs.minimum <= tokens_out <= outputs.maximum
 
@@ -167,7 +169,7 @@ def _pool(manifest: Mapping[str, Any], spec: api.InferencePoolSpec) -> Pool:
     )
 
 
-def _classes(classes: tuple[api.RequestClass, ...] | None) -> tuple[RequestClass, ...]:
+def _classes(classes: tuple[api_classes.RequestClass, ...] | None) -> tuple[RequestClass, ...]:
     if classes is None:
         return DEFAULT_CLASSES
     return tuple(
@@ -185,12 +187,12 @@ def _classes(classes: tuple[api.RequestClass, ...] | None) -> tuple[RequestClass
     )
 
 
-def _target(variant: api.Variant) -> TargetRef:
+def _target(variant: api_variants.Variant) -> TargetRef:
     reference = variant.scale_target_ref
     return TargetRef(reference.api_version, reference.kind, reference.name)
 
 
-def _variant(variant: api.Variant) -> Variant:
+def _variant(variant: api_variants.Variant) -> Variant:
     return Variant(
         name=variant.name,
         target=_target(variant),

@@ -11,9 +11,12 @@ from joulery.serving.profile_spec import profile_from_spec
 
 
 def profile_of(manifest: Mapping[str, Any]) -> EngineProfile:
-    """The profile. Raises ProfileError naming the failing field or point."""
+    """The profile, proven usable. Raises ProfileError naming each failing field or point."""
     name = str(manifest["metadata"]["name"])
     spec = manifest.get("spec")
     if not isinstance(spec, Mapping):
         raise ProfileError(f"EnergyProfile {name}: spec is missing")
-    return profile_from_spec(spec, name=name)
+    profile = profile_from_spec(spec, name=name)
+    if problems := profile.validate():
+        raise ProfileError(f"EnergyProfile {name}: {'; '.join(problems)}")
+    return profile
