@@ -31,10 +31,13 @@ from joulery.errors import ConfigError, DeviceError
 
 _LOG = logging.getLogger(__name__)
 # A change of the spec is followed at once, but a burst of them not each.
-_SHORTEST_EPOCH_S = 0.2
+_SHORTEST_EPOCH_S = 0.1
+_STARTING_EPOCH_S = 1.0
 # Opening a driver takes a second on a cold node; nvmlInit was seen to hang for ever.
 _OPEN_LIMIT_S = 30.0
 _FAILED_EPOCHS_LIMIT = 5
+# Longer than an epoch in which every bounded call runs into its limit.
+_QUIET_LIMIT_S = 30.0
 _STOPPING = Verdict(reasons.CLOCK_RESET, "the agent stops: default clocks until it is back")
 
 
@@ -123,12 +126,17 @@ class Agent:
         spent_s = time.monotonic() - began_s
         if await _is_set_within(stop, max(0.0, _SHORTEST_EPOCH_S - spent_s)):
             return
-        left_s = self._ports.picture.cadence.clock_epoch_s - (time.monotonic() - began_s)
+        left_s = self._epoch_s() - (time.monotonic() - began_s)
         if left_s > 0:
             waits = [asyncio.create_task(event.wait()) for event in (stop, self._ports.picture.changed)]
             await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
+
+    def _epoch_s(self) -> float:
+        """From one epoch to the next; short while the node's objects are still coming in."""
+        epoch_s = self._settings.clock_epoch_s or self._ports.picture.cadence.clock_epoch_s
+        return epoch_s if self._ports.picture.is_complete else min(epoch_s, _STARTING_EPOCH_S)
 
     async def _end(self, failed: int) -> int:
         """Reset what is ours, in parallel and bounded; tell the API server if it listens."""
@@ -154,7 +162,7 @@ class Agent:
 
     def _alive(self) -> Verdict | None:
         """Dead when no epoch has ended for ten of them, which no bounded call explains."""
-        limit_s = max(30.0, 10 * self._ports.picture.cadence.clock_epoch_s)
+        limit_s = max(_QUIET_LIMIT_S, 10 * self._epoch_s())
         age_s = time.monotonic() - self._epoch_ended_s
         return Verdict(reasons.AGENT_FAILED, f"no epoch for {age_s:.0f} s") if age_s > limit_s else None
 

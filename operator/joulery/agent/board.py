@@ -81,7 +81,7 @@ class GpuBoard:
     async def _read(self, uuid: str) -> None:
         record = self.records[uuid]
         try:
-            reading = await self._workers[uuid].call(GpuDevice.read)
+            reading = await self._workers[uuid].call(_read_device)
         except GpuError as error:
             self._failed(uuid, error)
             self._change(uuid, reading=None, strikes=0)
@@ -137,7 +137,7 @@ class GpuBoard:
     async def _reset(self, uuid: str, why: Verdict) -> None:
         try:
             with self._metrics.set_call.time():
-                await self._workers[uuid].call(GpuDevice.reset)
+                await self._workers[uuid].call(_reset_device)
         except GpuError as error:
             self._failed(uuid, error)
             return
@@ -206,7 +206,7 @@ class GpuBoard:
         for pause_s in _SETTLE_LOOKS_S:
             await asyncio.sleep(pause_s)
             try:
-                reading = await worker.call(GpuDevice.read)
+                reading = await worker.call(_read_device)
             except GpuError:
                 return  # the next epoch reads it too, and reports it
             if _has_arrived(before, reading, highest_mhz, worker.facts.step_mhz):
@@ -219,3 +219,12 @@ def _has_arrived(before: GpuReading, now: GpuReading, highest_mhz: int, step_mhz
     if before.sm_clock_mhz > highest_mhz:
         return now.sm_clock_mhz <= highest_mhz + step_mhz
     return now.sm_clock_mhz >= highest_mhz - step_mhz
+
+
+# Not `GpuDevice.read` itself: a Protocol's own method has no body.
+def _read_device(device: GpuDevice) -> GpuReading:
+    return device.read()
+
+
+def _reset_device(device: GpuDevice) -> None:
+    device.reset()

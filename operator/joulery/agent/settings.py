@@ -31,6 +31,9 @@ class AgentSettings(BaseSettings):
     pod_resources_hold_s: float = Field(
         default=60.0, ge=0, description="how long the last answer is believed"
     )
+    clock_epoch_s: float | None = Field(
+        default=None, gt=0, description="replaces the EnergyPolicy's clock epoch, for squeezed demos and tests"
+    )
     load_window_s: float = Field(default=30.0, gt=0, description="token rates are taken over this window")
     # The objects arrive in well under a second; an API server that restarts needs a few.
     start_grace_s: float = Field(
