@@ -44,8 +44,12 @@ class PoolResult:
 
 @dataclass(frozen=True, slots=True)
 class EmulationOutcomes:
-    """The whole run so far; `fleet_energy_j` adds unallocated GPUs of all nodes to the pools'."""
+    """The whole run so far; `fleet_energy_j` adds unallocated GPUs of all nodes to the pools'.
 
+    `started_at_s` is model time 0 in seconds since the Unix epoch.
+    """
+
+    started_at_s: float
     model_s: float
     pools: Mapping[str, PoolResult]
     fleet_energy_j: float
@@ -71,6 +75,7 @@ def summary(outcomes: EmulationOutcomes) -> dict[str, Any]:
     return {
         "schemaVersion": SCHEMA_VERSION,
         "seed": outcomes.seed,
+        "startedAtUnixSeconds": outcomes.started_at_s,
         "modelSeconds": outcomes.model_s,
         "gpus": outcomes.gpus,
         "lag": {

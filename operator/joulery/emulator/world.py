@@ -76,6 +76,7 @@ class EmulatedWorld:
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets: list[PodResourcesServer] = []
         self._start_ns = 0
+        self._started_at_s = 0.0
 
     async def __aenter__(self) -> Self:
         _compile(self.config.pools)
@@ -93,6 +94,7 @@ class EmulatedWorld:
         # The collector's pauses would be ticks that come late: what exists now is never garbage.
         gc.freeze()
         self._start_ns = time.monotonic_ns()
+        self._started_at_s = time.time()
         endless = {"kubelet": self.kubelet.run, "leases": self._objects.renew_for_ever, "ticks": self._tick}
         self._tasks = [asyncio.create_task(run(), name=name) for name, run in endless.items()]
         return self
@@ -143,6 +145,7 @@ class EmulatedWorld:
         """Everything up to the last tick."""
         self.engines.meter()
         return EmulationOutcomes(
+            started_at_s=self._started_at_s,
             model_s=self.engines.now_ns / _NS_PER_S,
             pools={name: pool_result(account) for name, account in self.engines.accounts.items()},
             fleet_energy_j=self.engines.fleet_energy_j,
