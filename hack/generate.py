@@ -1,7 +1,7 @@
 """Write everything that is generated and committed, or check that it is current.
 
-    python hack/generate.py            write (make generate)
-    python hack/generate.py --check    exit 1 and name the files that would change; the tree stays as it is
+python hack/generate.py            write (make generate)
+python hack/generate.py --check    exit 1 and name the files that would change; the tree stays as it is
 """
 
 from __future__ import annotations
