@@ -175,5 +175,5 @@ def test_the_shipped_profile_is_usable() -> None:
 def test_a_profile_with_negative_watts_names_the_failing_parameter() -> None:
     manifest = yaml.safe_load(SHIPPED.read_text())
     manifest["spec"]["accelerators"][0]["power"]["computeMilliwatts"] |= {"value": -5, "low": -5}
-    with pytest.raises(ProfileError, match="compute_w: -0.005 is negative"):
+    with pytest.raises(ProfileError, match=r"compute_w: -0\.005 is negative"):
         profile_of(manifest)

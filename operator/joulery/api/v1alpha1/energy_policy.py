@@ -148,7 +148,7 @@ class EnergyPolicySpec(ApiModel):
     max_mode: Annotated[
         Literal["Observe", "Recommend", "Act"],
         Field(
-            description="Ceiling on the pools' mode, and the brake: lowering it resets clocks, keeps replicas.",
+            description="Ceiling on the pools' mode, and the brake: lowering it resets clocks only.",
             json_schema_extra=STORED,
         ),
     ] = "Recommend"
