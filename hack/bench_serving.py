@@ -12,19 +12,19 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("operator", "tests/support")]
 
-from joulery.domain.request_class import Objective
-from joulery.serving.engine import Engine
-from joulery.serving.mix import of_requests
-from joulery.serving.points import operating_points
-from joulery.serving.trial import Sample, Trial
-from serving_cases import azure_lengths, instance, resampled, shipped_profile
+from joulery.domain.request_class import Objective  # noqa: E402
+from joulery.serving.engine import Engine  # noqa: E402
+from joulery.serving.mix import of_requests  # noqa: E402
+from joulery.serving.points import operating_points  # noqa: E402
+from joulery.serving.trial import Sample, Trial  # noqa: E402
+from serving_cases import azure_lengths, instance, resampled, shipped_profile  # noqa: E402
 
 OBJECTIVE = Objective(time_to_first_token_ms=2000, time_per_output_token_ms=100)
 REQUESTS = 200_000
 
 
 def engine_requests_per_s(tensor_parallel_size: int, rate_rps: float) -> float:
-    """Simulated requests per second of computing, Azure conversation lengths, Poisson arrivals, joules included."""
+    """Simulated requests per second: Azure conversation lengths, Poisson arrivals, joules included."""
     inputs, outputs = resampled(*azure_lengths("conv"), count=REQUESTS, seed=0)
     trial = Trial(
         instance(tensor_parallel_size), 512, 256, Sample.of_lengths(inputs, outputs, seed=0), OBJECTIVE, 0.99
@@ -52,7 +52,7 @@ def microseconds_per_call() -> dict[str, float]:
 
 
 def run() -> dict[str, object]:
-    """All figures: `enginePerSecond` at 70 % load, `callMicroseconds`, `operatingPoints` seconds and spread, cold."""
+    """Engine speed at 70 % load, overhead per call, and seconds and seed spread of operating points, cold."""
     clocks = shipped_profile().accelerators["H100-SXM-80GB"].device.supported_clocks_mhz
     mix = of_requests(*azure_lengths("conv"))
     engine_requests_per_s(4, 6.0)  # compiles, or loads what was compiled

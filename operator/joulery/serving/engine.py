@@ -165,7 +165,7 @@ class Engine:
         )
 
     def time_shares_ns(self) -> dict[str, int]:
-        """Nanoseconds by kind of time, of completed iterations and idle time."""
+        """Nanoseconds by kind of time (as `PowerParameters`), of completed iterations and idle time."""
         cells = {
             "host": at.HOST_NS,
             "weights": at.STREAMING_NS,

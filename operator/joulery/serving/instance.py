@@ -42,8 +42,8 @@ class ClockCoefficients:
         tokens = decodes + prefill_tokens
         steps = (tokens > FIRST_STEP_TOKENS) + (tokens > SECOND_STEP_TOKENS)
         linear = max(self.streaming_ns[steps], _to_ns(self.compute_token_ps * tokens))
-        host = self.host_ns + _to_ns(self.sequence_ps * decodes)
-        return host + linear + _to_ns(self.context_token_ps * context_tokens)
+        attention = _to_ns(self.sequence_ps * decodes) + _to_ns(self.context_token_ps * context_tokens)
+        return self.host_ns + linear + attention
 
 
 @dataclass(frozen=True)

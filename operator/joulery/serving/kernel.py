@@ -185,8 +185,9 @@ def _launch(state: Ints, joules: Floats, prefill_tokens: int) -> None:
         steps = 2 if tokens > state[STEP_TOKENS + 1] else 1
     streaming = state[CLOCK_STREAMING_NS + steps]
     compute = (state[CLOCK_COMPUTE_PS] * tokens + 500) // 1000
-    host = state[CLOCK_HOST_NS] + (state[CLOCK_SEQUENCE_PS] * state[DECODES] + 500) // 1000
-    attention = (state[CLOCK_CONTEXT_PS] * state[CONTEXT_TOKENS] + 500) // 1000
+    host = state[CLOCK_HOST_NS]
+    attention = (state[CLOCK_SEQUENCE_PS] * state[DECODES] + 500) // 1000
+    attention += (state[CLOCK_CONTEXT_PS] * state[CONTEXT_TOKENS] + 500) // 1000
     linear, watts = (compute, joules[COMPUTE_W]) if compute > streaming else (streaming, joules[STREAMING_W])
     state[FLIGHT_HOST] = host
     state[FLIGHT_LINEAR] = linear

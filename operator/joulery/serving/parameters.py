@@ -65,7 +65,11 @@ class LatencyParameters:
 
 @dataclass(frozen=True, slots=True)
 class PowerParameters:
-    """Watts of one GPU at the highest clock by kind of time; an iteration draws their time-weighted mean."""
+    """Watts of one GPU at the highest clock by kind of time; an iteration draws their time-weighted mean.
+
+    Of the terms of `LatencyParameters`, h is host and all-reduce, W weight streaming or c M compute, and
+    b nd + k ctx decode attention.
+    """
 
     idle_empty_w: Parameter
     idle_loaded_w: Parameter

@@ -138,15 +138,19 @@ class Trial:
         """P99 of TTFT and TPOT at a rate; zeros at rate 0."""
         if rate_rps <= 0.0:
             return 0.0, 0.0
-        engine = self._engine(clock_mhz)
-        arrivals = _arrivals(self.sample, rate_rps)
-        engine.submit_many(arrivals, self.sample.input_tokens, self.sample.output_tokens)
-        engine.advance(int(arrivals[-1]))
-        finished = engine.take_finished()
+        finished = self.loaded(clock_mhz, rate_rps).take_finished()
         return (
             float(np.quantile(finished.ttft_ns, 0.99)) * 1e-6,
             float(np.quantile(finished.tpot_ns, 0.99)) * 1e-6,
         )
+
+    def loaded(self, clock_mhz: int, rate_rps: float) -> Engine:
+        """An engine that has lived through the whole sample at a rate, until its last arrival."""
+        engine = self._engine(clock_mhz)
+        arrivals = _arrivals(self.sample, rate_rps)
+        engine.submit_many(arrivals, self.sample.input_tokens, self.sample.output_tokens)
+        engine.advance(int(arrivals[-1]))
+        return engine
 
     def mean_watts(self, clock_mhz: int, rate_rps: float) -> float:
         """Mean watts of the whole instance at a rate in steady state."""

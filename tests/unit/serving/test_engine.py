@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from joulery.serving.engine import Engine
 from serving_cases import instance, with_kv_cache
 
@@ -40,7 +41,7 @@ def test_one_request_draws_the_joules_of_its_time_shares() -> None:
     it = engine()
     it.submit(0, 400, 2)
     it.advance(1 * S)
-    host_ns, compute_ns, streaming_ns, attention_ns = 2 * 5_030_000 + 48_000, 51_600 * 400, 6_200_000, 11_300
+    host_ns, compute_ns, streaming_ns, attention_ns = 2 * 5_030_000, 51_600 * 400, 6_200_000, 48_000 + 11_300
     idle_ns = S - host_ns - compute_ns - streaming_ns - attention_ns
     joules = 4e-9 * (host_ns * 175 + compute_ns * 690 + (streaming_ns + attention_ns) * 520 + idle_ns * 90)
     assert it.energy_j == pytest.approx(joules, rel=1e-9)

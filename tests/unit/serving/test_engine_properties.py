@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from joulery.serving.engine import Engine
 from serving_cases import instance, with_kv_cache
 
@@ -41,7 +42,7 @@ def loads(draw: st.DrawFn) -> Load:
 
 
 def live(load: Load, cuts: list[int], *, late: bool) -> Engine:
-    """Run a load to its end, cut at more times; requests are submitted all at once or only when they arrive."""
+    """Run a load to its end, cut at more times; requests come all at once or only when they arrive."""
     it = load.engine()
     pending = list(enumerate(load.requests))
     if not late:

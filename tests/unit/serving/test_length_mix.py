@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from joulery.domain.demand import LengthHistogram
 from joulery.serving.mix import VLLM_TOKEN_EDGES, LengthMix, of_histograms, of_requests
 from serving_cases import azure_lengths

