@@ -55,7 +55,7 @@ class Asked:
 
     promql: str
     headers: Mapping[str, str]
-    at_s: float = field(default_factory=time.monotonic)
+    at_s: float = field(default_factory=time.time)
 
 
 class FakePrometheus:
@@ -86,11 +86,13 @@ class FakePrometheus:
                 return
 
         Handler.protocol_version = "HTTP/1.1"
+        # One packet per answer: head and body apart would wait 40 ms for a delayed acknowledgement.
+        Handler.wbufsize = -1
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -101,12 +101,12 @@ class PrometheusClient:
         except PrometheusApiClientException as error:
             text = f"query {query.name} failed: {str(error)[:200]}: {query.promql}"
             raise QueryError(Verdict(reasons.METRICS_QUERY_FAILED, text)) from error
+        except (requests.JSONDecodeError, KeyError, TypeError) as error:
+            text = f"query {query.name} got no Prometheus answer from {self._url}: {_short(error)}"
+            raise QueryError(Verdict(reasons.METRICS_QUERY_FAILED, text)) from error
         except (requests.RequestException, OSError) as error:
             text = f"Prometheus at {self._url} cannot be read: {_short(error)} (query {query.name})"
             raise QueryError(Verdict(reasons.METRICS_UNREACHABLE, text)) from error
-        except (ValueError, KeyError, TypeError) as error:
-            text = f"query {query.name} got no Prometheus answer from {self._url}: {_short(error)}"
-            raise QueryError(Verdict(reasons.METRICS_QUERY_FAILED, text)) from error
         return answer
 
     def close(self) -> None:

@@ -13,13 +13,13 @@ import kopf
 
 from joulery.api.labels import GROUP, VERSION
 
-# Only what people change; pods have a watch of their own, and GPUNode status changes every few seconds.
+# Only what people change; pods have a watch of their own, GPUNode status changes every few seconds, and an
+# autoscaler is seen by the next snapshot.
 _WATCHED = (
     (GROUP, VERSION, "inferencepools"),
     (GROUP, VERSION, "energypolicies"),
     (GROUP, VERSION, "energyprofiles"),
     ("apps", "v1", "deployments"),
-    ("autoscaling", "v2", "horizontalpodautoscalers"),
 )
 
 
