@@ -15,6 +15,7 @@ from joulery.domain.policy import Guardrails
 from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import Verdict
 from joulery.optimizer.solution import Solution
+from joulery.planner.alternatives import alternatives
 from joulery.planner.candidates import beside, choosable, points_of, running
 from joulery.planner.clocks import tables_of
 from joulery.planner.feasibility import judge
@@ -88,7 +89,7 @@ def make_plan(
             priced.append(found)
         else:
             pasts[view.key] = replace(view.past, obstacle=found, mark=view.mark())
-    reachable = [p for p in priced if p.is_reachable]
+    reachable = [p for p in priced if p.is_reachable and choosable(p.view)]
     acting = [p for p in reachable if p.view.acts]
     first = _solve_up(fleet, acting, terms) if terms.is_up_only else _solve(fleet, acting, terms)
     if isinstance(first, Solution):
@@ -115,6 +116,8 @@ def _priced(view: PoolView, catalog: PointSource, terms: Terms) -> _Priced | Ver
     points = points_of(view, mix, catalog)
     if isinstance(points, Verdict):
         return points
+    if not choosable(view) and not beside(view):
+        return _nothing_to_plan(view)
     margin = 1.0 + (terms.settings.up_only_margin_percent / 100.0 if terms.is_up_only else 0.0)
     rates = tuple(VariantRate(name, p.rate_at(-1)) for name, p in points.items())
     view = replace(view, past=replace(view.past, mix=mix, rates=rates))
@@ -218,34 +221,52 @@ def _assembled(
         if before is not None and (p.view.is_stale or not terms.moves(key)):
             parts.append(before)
             continue
-        target = outcome.targets[key] if outcome is not None else _highest(p)
+        target = outcome.targets[key] if outcome is not None else _as_is(p)
         finding = judge(p.view, p.pricing, target, outcome, is_reachable=p.is_reachable)
-        pasts[key] = replace(pasts[key], feasible=finding, outside_polls=0)
         verdicts[key] = outcome.verdicts[key] if outcome is not None else ()
         parts.append(_pool_plan(p, target, terms.settings))
+        is_futile = terms.is_up_only and before is not None and _is_same(before, parts[-1])
+        futile_s = terms.now_s if is_futile else None
+        pasts[key] = replace(
+            pasts[key],
+            feasible=finding,
+            outside_polls=0,
+            futile_s=futile_s,
+            candidates=alternatives(p.view, p.pricing, target, verdicts[key], terms.settings.longest_count),
+        )
+    if terms.is_up_only and all(pasts[key].futile_s == terms.now_s for key in terms.movers or ()):
+        return Planned(previous, pasts, verdicts)
     kept = _kept(previous, {p.view.key for p in priced}, pasts)
     pools = tuple(sorted((*parts, *kept), key=lambda part: part.pool))
     return Planned(_plan(pools, outcomes, terms), pasts, verdicts)
 
 
-def _highest(p: _Priced) -> Target:
-    """What runs, at the highest clock, for no clock meets the objective."""
+def _as_is(p: _Priced) -> Target:
+    """What runs, for nothing may be chosen; at the highest clock where no clock meets the objective."""
+    if p.is_reachable:
+        return p.current
     return replace(p.current, clock_mhz=p.pricing.points[p.current.variant].clocks_mhz[-1])
+
+
+def _is_same(before: PoolPlan, after: PoolPlan) -> bool:
+    return (before.variant, before.replicas) == (after.variant, after.replicas)
 
 
 def _pool_plan(p: _Priced, target: Target, settings: PlannerSettings) -> PoolPlan:
     price = p.pricing.price(target.variant, target.replicas)
     peak = p.pricing.peak_rps
+    as_held = next((b.instances for b in p.pricing.beside if b.variant == target.variant), 0)
+    sheds = p.is_reachable and peak > 0.0
     return PoolPlan(
         pool=p.view.key,
         variant=target.variant,
-        replicas=target.replicas,
+        replicas=max(target.replicas, as_held),
         clock_mhz=target.clock_mhz,
         tables=tables_of(p.view, p.pricing, settings),
         planned_rate_rps=peak,
         capacity_rps=price.capacity_rps,
         predicted_w=price.watts,
-        shed_fraction=max(0.0, 1.0 - price.capacity_rps / peak) if peak > 0.0 else 0.0,
+        shed_fraction=max(0.0, 1.0 - price.capacity_rps / peak) if sheds else 0.0,
     )
 
 
@@ -280,6 +301,12 @@ def plan_id(made_at_s: float, content: object) -> str:
     """Ten letters and digits from time and content: the same decision has the same name everywhere."""
     digest = hashlib.sha256(repr((round(made_at_s, 3), content)).encode()).digest()
     return b32encode(digest).decode()[:10].lower()
+
+
+def _nothing_to_plan(view: PoolView) -> Verdict:
+    held = next((s.hold for s in view.state.variants if s.hold is not None), None)
+    message = f"no workload of pool {view.key} exists; create one of its scaleTargetRefs"
+    return held or Verdict(reasons.TARGET_NOT_FOUND, message)
 
 
 def _no_demand(view: PoolView) -> Verdict:

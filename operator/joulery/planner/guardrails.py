@@ -47,12 +47,10 @@ class Proposal:
     @property
     def is_down(self) -> bool:
         """Whether capacity or GPUs are given up, a reshard without need included."""
-        fewer = self.capacity_rps(self.target) < self.capacity_rps(self.current) and not self.gains_share
-        return (
-            fewer
-            or self.gpus(self.target) < self.gpus(self.current)
-            or (self.is_reshard and not self.is_short)
-        )
+        if self.gains_share:
+            return False
+        fewer = self.capacity_rps(self.target) < self.capacity_rps(self.current)
+        return fewer or self.is_reshard or self.gpus(self.target) < self.gpus(self.current)
 
     @property
     def gains_share(self) -> bool:
@@ -98,7 +96,7 @@ def only_raise(p: Proposal) -> tuple[Target, Verdict | None]:
 
 def keep_for_small_gain(p: Proposal) -> tuple[Target, Verdict | None]:
     """Replicas stay unless the saving over the horizon exceeds switching cost and threshold."""
-    if p.gains_share or _same_replicas(p) or p.current.replicas == 0:
+    if p.gains_share or _same_replicas(p) or not _within_bounds(p):
         return p.target, None
     cost_w = p.options.cost_w(p.target)
     now_w = p.pricing.price(p.current.variant, p.current.replicas).watts
@@ -160,21 +158,21 @@ def never_below_observed_need(p: Proposal) -> tuple[Target, Verdict | None]:
 
 
 def keep_minimum(p: Proposal) -> tuple[Target, Verdict | None]:
-    """A shortage never takes replicas that the variant's minimum or the pool's last one stands for."""
-    least = max(1, p.view.pool.variant(p.current.variant).min_replicas)
-    if p.target.replicas >= min(least, p.current.replicas):
+    """Nothing, a shortage included, takes the pool's last replica or those that a minimum stands for."""
+    least = max(1, p.view.pool.variant(p.target.variant).min_replicas)
+    if p.target.replicas >= least or (not p.is_reshard and p.target.replicas >= p.current.replicas):
         return p.target, None
-    return p.with_replicas(p.current, min(least, p.current.replicas)), _verdict(
-        p, reasons.INSUFFICIENT_GPUS, f"{p.current.variant} keeps its minimum of {least} while GPUs are short"
-    )
+    kept = p.current if p.is_reshard else p.with_replicas(p.current, min(least, p.current.replicas))
+    return kept, _verdict(p, reasons.INSUFFICIENT_GPUS, f"{p.target.variant} has a minimum of {least}")
 
 
 def hold_on_stale_metrics(p: Proposal) -> tuple[Target, Verdict | None]:
     """Without trustworthy metrics the goal stays as it is."""
-    problem = p.view.demand.problem if p.view.demand is not None else None
-    if problem is None:
+    if not p.view.is_stale:
         return p.target, None
-    return p.current, _verdict(p, problem.reason, problem.message)
+    problem = p.view.demand.problem if p.view.demand is not None else None
+    told = problem or Verdict(reasons.METRICS_MISSING, "no demand was read")
+    return p.current, _verdict(p, told.reason, told.message)
 
 
 def obey_knobs(p: Proposal) -> tuple[Target, Verdict | None]:
@@ -212,6 +210,12 @@ def needed_replicas(pricing: Pricing, variant: str, load_rps: float) -> int:
 
 def _same_replicas(p: Proposal) -> bool:
     return (p.target.variant, p.target.replicas) == (p.current.variant, p.current.replicas)
+
+
+def _within_bounds(p: Proposal) -> bool:
+    """Whether what runs is something the pool's specification still asks for."""
+    variant = p.view.pool.variant(p.current.variant)
+    return max(1, variant.min_replicas) <= p.current.replicas <= variant.max_replicas
 
 
 def _verdict(p: Proposal, reason: str, why: str) -> Verdict:

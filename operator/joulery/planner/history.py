@@ -28,6 +28,18 @@ class VariantRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """The best that one variant could do at the newest plan, and what spoke against it; for explanations."""
+
+    variant: str
+    instances: int
+    clock_mhz: int
+    watts: float
+    capacity_rps: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """What a pool's plan was made for; when it changes, a plan is made at once."""
 
@@ -50,10 +62,12 @@ class PoolHistory:
         mix: the mix that operating points were last computed for.
         last_good_demand: newest demand without a problem.
         rates: per variant, from the newest plan that could be priced.
+        candidates: the best of each variant at the newest plan.
         mark: what the newest plan was made for.
         obstacle: why the pool could not be planned at the newest attempt.
         feasible: the newest plan's word on whether objective and GPUs suffice.
         outside_polls: polls in a row that demand has been outside the plan's envelope.
+        futile_s: when an up-only plan last found nothing more for it.
         blocked: variants whose pods found no node, and until when they are asked for no more.
     """
 
@@ -64,10 +78,12 @@ class PoolHistory:
     mix: LengthMix | None = None
     last_good_demand: Demand | None = None
     rates: tuple[VariantRate, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     mark: Mark | None = None
     obstacle: Verdict | None = None
     feasible: Finding | None = None
     outside_polls: int = 0
+    futile_s: float | None = None
     blocked: tuple[tuple[str, float], ...] = ()
 
     def max_rate_rps(self, variant: str) -> float | None:

@@ -43,14 +43,13 @@ def watched(view: PoolView, plan: Plan | None, settings: PlannerSettings) -> Poo
 
 
 def held_capacity_rps(view: PoolView, part: PoolPlan) -> float | None:
-    """What a pool carries once its plan is reached, absent replicas left out; None before rates are known."""
+    """What a pool carries once its plan is reached, absent replicas left out; None where that is not known."""
     absent = view.counts[part.variant].absent if part.variant in view.counts else 0
-    parties = [(part.variant, max(0, part.replicas - absent))]
-    parties += [(b.variant, b.instances) for b in beside(view)]
-    rates = [(n, view.past.max_rate_rps(name)) for name, n in parties]
-    if any(rate is None for _, rate in rates):
-        return None
-    return equal_share_capacity([(n, rate or 0.0) for n, rate in rates])
+    parties = {b.variant: b.instances for b in beside(view)}
+    parties.setdefault(part.variant, max(0, part.replicas - absent))
+    rates = [(n, view.past.max_rate_rps(name) or 0.0) for name, n in parties.items()]
+    # A rate of 0 is an objective out of reach: more instances would not help.
+    return equal_share_capacity(rates) if all(rate > 0.0 for _, rate in rates) else None
 
 
 def _is_changed(view: PoolView) -> bool:
@@ -76,11 +75,11 @@ def _is_outside(view: PoolView, plan: Plan | None, settings: PlannerSettings) ->
 
 
 def _is_urgent(view: PoolView, plan: Plan | None, now_s: float, settings: PlannerSettings) -> bool:
-    """Outside for long enough, or the measured rate alone is beyond capacity; a known shortage is retried slowly."""
-    if view.past.outside_polls == 0 or plan is None:
+    """Outside for long enough, or the rate alone is beyond capacity; what was futile is retried slowly."""
+    part = plan.pool(view.key) if plan is not None else None
+    if view.past.outside_polls == 0 or part is None:
         return False
-    part = plan.pool(view.key)
-    if part is None or (part.shed_fraction > 0.0 and now_s - plan.made_at_s < settings.replan_s):
+    if view.past.futile_s is not None and now_s - view.past.futile_s < settings.replan_s:
         return False
     if view.past.outside_polls >= settings.envelope_polls:
         return True

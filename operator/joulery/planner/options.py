@@ -123,12 +123,12 @@ def most_useful(pricing: Pricing, variant: str) -> int:
 
 
 def _nothing(pricing: Pricing) -> _Rows:
-    one = np.zeros(1, dtype=np.int64)
     first = next(iter(pricing.points))
+    highest = np.array([pricing.points[first].clocks_mhz[-1]], dtype=np.int64)
     held = pricing.capacity_rps(first, 0)
     served = min(1.0, held / pricing.peak_rps) if pricing.peak_rps > 0.0 else float(held > 0.0)
     watts = pricing.beside_w(pricing.share_rps(first, 0))
-    return _Rows(one, one, np.array([watts]), np.array([served]), np.zeros(1))
+    return _Rows(np.zeros(1, dtype=np.int64), highest, np.array([watts]), np.array([served]), np.zeros(1))
 
 
 def _rows(

@@ -7,7 +7,6 @@ the replicas that stay ready can carry. On a full cluster it shrinks first, wher
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain
 
 from joulery.domain import reasons
 from joulery.domain.fleet import ReplicaPhase, VariantState
@@ -114,8 +113,11 @@ def _finish_upwards(move: _Move) -> Steps:
 
 def _scale(move: _Move) -> Steps:
     if move.goal > move.desired:
-        change = move.change(move.variant, move.goal, reasons.SCALE_UP, f"goal {move.goal}")
-        return Steps((change,), move.free.taken(move.variant, move.goal - move.desired))
+        more = min(move.goal - move.desired, _room(move))
+        if more <= 0:
+            return _wait(move, reasons.SCALING, "it waits for GPUs that others give back")
+        change = move.change(move.variant, move.desired + more, reasons.SCALE_UP, f"goal {move.goal}")
+        return Steps((change,), move.free.taken(move.variant, more))
     if move.goal == move.desired:
         return Steps((), move.free)
     return _scale_down(move)
@@ -152,10 +154,7 @@ def _reshard(move: _Move) -> Steps:
 
 def _surge(move: _Move) -> Steps | None:
     """More of the target variant, as many as free GPUs allow and the mixed pool can bear."""
-    placed = sum(r.node is not None and r.phase is not ReplicaPhase.TERMINATING for r in move.state.replicas)
-    waiting = max(0, move.desired - placed)
-    room = max(0, move.free.slots(move.variant) - waiting)
-    more = min(move.goal - move.desired, room)
+    more = min(move.goal - move.desired, _room(move))
     if more <= 0:
         return None
     want = move.desired + more
@@ -165,6 +164,12 @@ def _surge(move: _Move) -> Steps | None:
         move.variant, want, reasons.RESHARD_SURGE, f"goal {move.goal}, before the old ones go"
     )
     return Steps((change,), move.free.taken(move.variant, more))
+
+
+def _room(move: _Move) -> int:
+    """Instances that free GPUs take beyond those asked for and not placed yet."""
+    placed = sum(r.node is not None and r.phase is not ReplicaPhase.TERMINATING for r in move.state.replicas)
+    return max(0, move.free.slots(move.variant) - max(0, move.desired - placed))
 
 
 def _drags_down(move: _Move, want: int) -> bool:
@@ -199,8 +204,7 @@ def _shrink_first(move: _Move) -> Steps:
     missing = gpus - move.free.by_node(move.variant.accelerator).get(node, 0)
     counts = move.view.counts[old.name]
     going = -(-missing // old.tensor_parallel_size)
-    leaving = counts.desired < len(tuple(chain(move.view.state.variant(old.name).replicas)))
-    if leaving:
+    if counts.desired < len(move.view.state.variant(old.name).replicas):
         return _wait(move, reasons.RESHARDING, f"{old.name} is still making room")
     want = counts.desired - going
     if going <= 0 or want < 0 or move.capacity_rps({old.name: min(want, counts.serving)}) < move.need_rps:

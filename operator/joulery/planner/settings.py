@@ -39,7 +39,7 @@ class PlannerSettings:
         clock_headroom: share of an operating point's rate that clock tables leave free: rates over half a minute
             lag a rising load, and the governor looks every few seconds.
         clock_dwell_s: samples in a row that must want less before an agent lowers a clock.
-        replan_s: least time between joint plans out of turn, when up-only plans do not find enough.
+        replan_s: how long an up-only plan is not tried again after one that found nothing more.
         loading_utilisation: power of a loading GPU relative to its idle power with the model loaded.
         longest_count: instances of one variant that are ever enumerated, a bound on the problem's size.
     """
