@@ -31,7 +31,7 @@ class PodAddresses:
         for _ in range(1000):
             address = self._take()
             bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # No SO_REUSEADDR: with it, two sockets that do not listen yet could hold the same address.
             bound.setblocking(False)
             try:
                 bound.bind((address, port))

@@ -1,8 +1,8 @@
 """The emulator's configuration file, for a process of its own.
 
 JSON: `kubeconfig`, `data`, `pools` [{`namespace`, `name`, `servedModelName`, `profile`, `accelerator`}];
-optional `targets`, `outcomes`, `nodes`, `gpusPerNode`, `seed`, `truthSeed` (absent: the seed; null: the profile is
-the truth), per pool `engineVersion`. A profile is the name of one that ships, or an EnergyProfile manifest's path.
+optional `targets`, `outcomes`, `nodes`, `gpusPerNode`, `seed`, `truthSeed` (absent: the seed; null: the
+profile itself), per pool `engineVersion`. A profile is the name of one that ships, or the path of a manifest.
 """
 
 from __future__ import annotations

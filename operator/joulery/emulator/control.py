@@ -21,7 +21,7 @@ class ControlServer:
     """Serves while entered; its address is in `ready.json` of the world's data folder.
 
     GET /status: the summary so far. POST /schedule {pool, schedule, delaySeconds}: requests of an NPZ file
-    (`arrival_s`, `input_tokens`, `output_tokens`) arrive from now plus the delay. POST /outcomes: write files.
+    (`arrival_s`, `input_tokens`, `output_tokens`) arrive from now plus delay. POST /outcomes: write files.
     """
 
     def __init__(self, world: EmulatedWorld, outcomes: Path) -> None:

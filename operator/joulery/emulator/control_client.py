@@ -78,7 +78,7 @@ class EmulatorControl:
         *,
         delay_s: float = 1.0,
     ) -> float:
-        """Let requests of a pool (`namespace/name`) arrive from now plus the delay; that instant in model time."""
+        """Let requests of a pool (`namespace/name`) arrive, times from now plus the delay; its model time."""
         path = self._data / f"schedule-{pool.replace('/', '-')}.npz"
         np.savez(path, arrival_s=arrival_s, input_tokens=input_tokens, output_tokens=output_tokens)
         body = {"pool": pool, "schedule": str(path), "delaySeconds": delay_s}
