@@ -113,7 +113,8 @@ def profile_missing(view: PoolView) -> Verdict:
     name = view.pool.profile_name
     message = (
         f"EnergyProfile {name!r} does not exist, so pool {view.key} is observed and not planned; "
-        f"make one with `joulery profile --engine {view.pool.engine.type} --name {name}` or name one that exists"
+        f"make one with `joulery profile --engine {view.pool.engine.type} --name {name}` or "
+        f"name one that exists"
     )
     return Verdict(reasons.PROFILE_MISSING, message)
 
@@ -121,5 +122,7 @@ def profile_missing(view: PoolView) -> Verdict:
 def lacks_variants(view: PoolView) -> Verdict:
     """A profile without the accelerator and size of what runs, or without any that is asked for."""
     asked = ", ".join(f"{v.name} ({v.accelerator} x {v.tensor_parallel_size})" for v in view.pool.variants)
-    message = f"EnergyProfile {view.pool.profile_name!r} lacks variants of pool {view.key}: {asked}; add their sizes"
-    return Verdict(reasons.PROFILE_LACKS_VARIANT, message)
+    message = f"EnergyProfile {view.pool.profile_name!r} lacks sizes of pool {view.key}: {asked}"
+    return Verdict(
+        reasons.PROFILE_LACKS_VARIANT, f"{message}; add them to a new profile or drop the variants"
+    )

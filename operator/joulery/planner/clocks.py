@@ -1,4 +1,4 @@
-"""From a plan to what node agents are told: a clock table per variant in use, and which replica follows which."""
+"""From a plan to what node agents are told: a clock table per variant, and which replica follows which."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ from joulery.domain.memory import PoolMemory
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.policy import Policy, cluster_wide
 from joulery.domain.verdict import Verdict
+from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
 from joulery.planner.decision import Decision
-from joulery.planner.epoch import Planned, make_plan, plan_id
+from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
 from joulery.planner.history import History, PoolHistory
 from joulery.planner.observe import observe, set_replicas

@@ -22,8 +22,8 @@ class Decision:
         findings: conditions by pool.
         decisions: verdicts given at this poll, by pool.
         history: to be given to the next call; its restart blocks are to be stored before anything is written.
-        step_id: names these writes: differs from the plan's id by what is written, so that a plan carried out in
-            several steps never writes one target twice under one name.
+        step_id: names these writes: differs from the plan's id by what is written, so that a plan carried
+            out in several steps never writes one target twice under one name.
     """
 
     plan: Plan

@@ -38,15 +38,16 @@ def _unreachable(view: PoolView, pricing: Pricing) -> str:
     )
     return (
         f"no variant of pool {view.key} meets TTFT {objective.time_to_first_token_ms} ms and TPOT "
-        f"{objective.time_per_output_token_ms} ms at any allowed clock; best is {best[2]} with TTFT {best[0]:.0f} ms "
-        f"and TPOT {best[1]:.1f} ms at {pricing.points[best[2]].clocks_mhz[-1]} MHz; it runs at its highest clock: "
-        f"relax the objective, lower the token budget or add a variant with more GPUs"
+        f"{objective.time_per_output_token_ms} ms at any allowed clock; best is {best[2]} with "
+        f"TTFT {best[0]:.0f} ms and TPOT {best[1]:.1f} ms at {pricing.points[best[2]].clocks_mhz[-1]} MHz; "
+        f"it runs at its highest clock: relax the objective, lower the token budget or add a variant with more GPUs"
     )
 
 
 def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, shed: float) -> Verdict:
     what = (
-        f"pool {view.key}: {target.replicas} x {target.variant} serve {100.0 * (1.0 - shed):.0f} % of the planned peak "
+        f"pool {view.key}: {target.replicas} x {target.variant} serve {100.0 * (1.0 - shed):.0f} % of the "
+        f"planned peak "
         f"of {pricing.peak_rps:.2f} requests/s"
     )
     if not outcome.shortage:

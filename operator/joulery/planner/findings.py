@@ -41,8 +41,9 @@ def findings_of(
 def _profile(view: PoolView, profile_problem: str | None) -> Finding:
     condition = ConditionType.PROFILE_AVAILABLE
     if profile_problem is not None:
-        message = f"EnergyProfile {view.pool.profile_name!r} is not usable: {profile_problem}; pool {view.key} is held"
-        return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.PROFILE_INVALID, message))
+        named = f"EnergyProfile {view.pool.profile_name!r} is not usable: {profile_problem}"
+        verdict = Verdict(reasons.PROFILE_INVALID, f"{named}; pool {view.key} is held as it is")
+        return Finding(condition, ConditionStatus.FALSE, verdict)
     if view.profile is None:
         return Finding(condition, ConditionStatus.FALSE, profile_missing(view))
     obstacle = view.past.obstacle

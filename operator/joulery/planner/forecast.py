@@ -1,7 +1,7 @@
 """What a pool will be asked for: level, trend and spread of the recent request rate.
 
-The mean prices a plan, the peak sizes it. Spread is taken from the samples themselves: code traffic is thirteen
-times as bursty as Poisson, chat barely more than it, and a constant margin fits neither.
+The mean prices a plan, the peak sizes it. Spread is taken from the samples themselves: code traffic is
+thirteen times as bursty as Poisson, chat barely more than it, and a constant margin fits neither.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _recent_mean(samples: Sequence[Sample], window_s: float) -> float:
 
 
 def _variance(residual: float, n: int, level_rps: float, settings: PlannerSettings) -> float:
-    """Variance of the samples, drawn towards the assumed dispersion while they are few; never below Poisson."""
+    """Variance of the samples, drawn towards the assumed dispersion while few; never below Poisson."""
     poisson = max(level_rps, 0.0) / settings.rate_window_s
     prior = settings.prior_dispersion * poisson
     blended = (settings.prior_weight * prior + residual) / (settings.prior_weight + max(n - 2, 0))

@@ -1,7 +1,7 @@
 """The guardrails: small named rules between what the optimizer found best and what is decided.
 
-Each takes a proposal and returns its target, or another one with the verdict that says why. They run in order, those
-that save churn first and those that guard capacity after them, so that safety has the last word.
+Each takes a proposal and returns its target, or another one with the verdict that says why. They run in
+order, those that save churn first and those that guard capacity after them, so that safety has the last word.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def guard(proposal: Proposal) -> tuple[Target, tuple[Verdict, ...]]:
 
 
 def only_raise(p: Proposal) -> tuple[Target, Verdict | None]:
-    """Between epochs capacity goes up or stays; another variant only where what runs cannot be raised enough."""
+    """Between epochs capacity goes up or stays; another variant only where that serves more."""
     if not p.raise_only or _same_replicas(p) or p.gains_share:
         return p.target, None
     return p.current, None
@@ -105,7 +105,8 @@ def keep_for_small_gain(p: Proposal) -> tuple[Target, Verdict | None]:
     return p.current, _verdict(
         p,
         reasons.MINIMUM_GAIN,
-        f"saves {now_w - cost_w:.0f} W of {now_w:.0f} W after switching, under {p.limits.minimum_gain_percent} %",
+        f"saves {now_w - cost_w:.0f} W of {now_w:.0f} W after switching, under "
+        f"{p.limits.minimum_gain_percent} %",
     )
 
 

@@ -21,7 +21,7 @@ from joulery.serving.mix import LengthMix
 
 @dataclass(frozen=True, slots=True)
 class VariantRate:
-    """Highest rate of one instance within the objective at the highest allowed clock, and its clock table's name."""
+    """Highest rate of one instance within the objective, at the highest allowed clock."""
 
     variant: str
     max_rate_rps: float

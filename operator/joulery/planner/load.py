@@ -1,7 +1,7 @@
 """The mix of request lengths a pool is planned for, held still until it has really moved.
 
-Operating points cost seconds to compute and agents hold tables made from them, so a mix that wanders by noise must
-not make new ones.
+Operating points cost seconds to compute and agents hold tables made from them, so a mix that wanders by
+noise must not make new ones.
 """
 
 from __future__ import annotations

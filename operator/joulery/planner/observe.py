@@ -1,4 +1,4 @@
-"""Taking in one poll: rate samples, lengths, learned start-up times, blocked variants, and the forecast of it all."""
+"""Taking in one poll: rate samples, lengths, learned start-ups, blocked variants, and the forecast."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _learned(memory: PoolMemory, variant: Variant, seconds: float, settings: Pla
 
 def _blocked(past: PoolHistory, view: PoolView, now_s: float, settings: PlannerSettings) -> PoolHistory:
     """History with variants blocked whose pods have long found no node, and old blocks lifted."""
-    kept = dict((name, until) for name, until in past.blocked if until > now_s)
+    kept = {name: until for name, until in past.blocked if until > now_s}
     for _, state in view.variants():
         if _is_stuck(state, now_s, settings):
             kept.setdefault(state.variant, now_s + settings.blocked_s)

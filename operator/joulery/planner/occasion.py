@@ -9,10 +9,10 @@ from joulery.domain import reasons
 from joulery.domain.plan import Plan, PlanKind, PoolPlan
 from joulery.domain.policy import Policy
 from joulery.planner.candidates import beside
-from joulery.planner.epoch import Terms
 from joulery.planner.history import History
 from joulery.planner.pricing import equal_share_capacity
 from joulery.planner.settings import PlannerSettings
+from joulery.planner.terms import Terms
 from joulery.planner.view import PoolView
 
 # Polls are not on the second; an epoch that is due within one is due.
@@ -43,7 +43,7 @@ def watched(view: PoolView, plan: Plan | None, settings: PlannerSettings) -> Poo
 
 
 def held_capacity_rps(view: PoolView, part: PoolPlan) -> float | None:
-    """What a pool carries once its plan is reached, absent replicas left out; None where that is not known."""
+    """What a pool carries once its plan is reached, absent replicas left out; None if not known."""
     absent = view.counts[part.variant].absent if part.variant in view.counts else 0
     parties = {b.variant: b.instances for b in beside(view)}
     parties.setdefault(part.variant, max(0, part.replicas - absent))
@@ -53,7 +53,7 @@ def held_capacity_rps(view: PoolView, part: PoolPlan) -> float | None:
 
 
 def _is_changed(view: PoolView) -> bool:
-    """Whether specification, bounds, profile or holds are others than planned for, or load has become known."""
+    """Whether specification, bounds, profile or holds are others than planned for, or load is known now."""
     if view.mark() != view.past.mark:
         return True
     obstacle = view.past.obstacle

@@ -1,4 +1,4 @@
-"""A pool's options for the optimizer: every (variant, count, clock) with its true watts, as parallel arrays."""
+"""A pool's options for the optimizer: every (variant, count, clock) with its true watts, as arrays."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def loading_w(
 
 
 def most_useful(pricing: Pricing, variant: str) -> int:
-    """Count beyond which another instance only costs: the peak is held and the lowest clock carries the mean."""
+    """Count beyond which another instance only costs: the peak is held and the lowest clock will do."""
     best = pricing.max_rate_rps(variant)
     least = next((rate for rate in pricing.points[variant].max_rate_rps if rate > 0.0), best)
     return max(math.ceil(pricing.peak_rps / best), math.ceil(pricing.mean_rps / float(least)), 1) + 1

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 class PointSource(Protocol):
-    """Where operating points come from (`serving.catalog.PointCatalog`); computing takes seconds, so it remembers."""
+    """Where operating points come from (`serving.catalog.PointCatalog`); it remembers them."""
 
     def points(
         self,

@@ -1,7 +1,9 @@
-"""From goal and observation to the next changes of `/scale`: no state of its own, so a restart needs only the cluster.
+"""From goal and observation to the next changes of `/scale`: no state of its own, so a restart needs only
+the cluster.
 
-Resharding surges the target variant, waits until it is ready, and then shrinks the old one, never by more than what
-the replicas that stay ready can carry. On a full cluster it shrinks first, where that same bound allows it.
+Resharding surges the target variant, waits until it is ready, and then shrinks the old one, never by more
+than what the replicas that stay ready can carry. On a full cluster it shrinks first, where that same bound
+allows it.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ def _need_rps(view: PoolView) -> float:
 
 
 def _finish_upwards(move: _Move) -> Steps:
-    """No longer in Act: a reshard left half-way is only completed where capacity would be missing otherwise."""
+    """No longer in Act: a reshard left half-way is completed only where load would be unserved."""
     counts = move.view.counts
     coming = {v.name: counts[v.name].expected for v in (move.variant, *move.old)}
     if not move.old or move.desired >= move.goal or move.capacity_rps(coming) >= move.need_rps:

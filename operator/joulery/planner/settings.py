@@ -1,4 +1,4 @@
-"""Constants of the planner; each default with its reason. Users set none of them: they are for calibration."""
+"""Constants of the planner, each default with its reason. Users set none: they are for calibration."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ class PlannerSettings:
     """How far the planner looks, how wide its margins are, and how long it waits.
 
     Attributes:
-        trend_window_s: samples the level, trend and spread are fitted to. 30 min: long enough that the trend's
-            own noise over one horizon stays near a tenth of the spread, short enough to follow a working day.
+        trend_window_s: samples the level, trend and spread are fitted to. 30 min: long enough that the
+            trend's own noise over one horizon stays near a tenth of the spread, short enough to follow a
+            working day.
         level_window_s: the newest samples whose mean may overrule the fitted line upwards, so that a step is
             believed within two minutes and not after half a window.
-        peak_deviations: standard deviations of the samples above the level that the peak holds. Operating points
-            leave 0.5 % of the requests for transients; 2 is the 98th percentile of a normal spread.
+        peak_deviations: standard deviations of the samples above the level that the peak holds. Operating
+            points leave 0.5 % of the requests for transients; 2 is the 98th percentile of a normal spread.
         prior_dispersion: index of dispersion assumed before samples tell: 1 is Poisson, 4 covers sessions.
         prior_weight: samples that this assumption counts for.
-        rate_window_s: window behind one rate sample (Prometheus `rate()` over four polls), which turns an index
-            of dispersion into a spread.
-        envelope_percent: how far the peak may exceed the plan's capacity before an up-only plan: the half per cent
-            of operating points and the noise of the spread itself are no reason for another instance.
+        rate_window_s: window behind one rate sample (Prometheus `rate()` over four polls), which turns an
+            index of dispersion into a spread.
+        envelope_percent: how far the peak may exceed the plan's capacity before an up-only plan: the half
+            per cent of operating points and the noise of the spread itself are no reason for another
+            instance.
         envelope_polls: polls in a row outside the envelope before an up-only plan; one sample is noise.
-        up_only_margin_percent: capacity that an up-only plan adds above the peak, so that a rise under way does
-            not need one plan per poll.
-        mix_window_s: time constant over which lengths are averaged; operating points follow the day, not the minute.
+        up_only_margin_percent: capacity that an up-only plan adds above the peak, so that a rise under way
+            does not need one plan per poll.
+        mix_window_s: time constant over which lengths are averaged; operating points follow the day, not the
+            minute.
         mix_drift: distance at which another mix is accepted; below it operating points stay cached and the
             clock tables that agents hold stay valid.
         settle_s: after first seeing a pool nothing is taken away for this long: one plan epoch of samples.
-        unschedulable_s: a pod without a node for longer counts as absent. Two minutes: a terminating pod's grace
-            period and a scheduler's back-off are over by then.
+        unschedulable_s: a pod without a node for longer counts as absent. Two minutes: a terminating pod's
+            grace period and a scheduler's back-off are over by then.
         blocked_s: how long a variant whose pods found no node is not asked for more.
         overdue_factor: a starting replica counts as coming until this multiple of its start-up time.
-        startup_decay: weight of a shorter start against a longer one remembered; longer ones count at once, so
-            the memory stays near the 90th percentile.
+        startup_decay: weight of a shorter start against a longer one remembered; longer ones count at once,
+            so the memory stays near the 90th percentile.
         startup_credible_factor: starts longer than this multiple of the declared time are crashes or waits.
-        clock_headroom: share of an operating point's rate that clock tables leave free: rates over half a minute
-            lag a rising load, and the governor looks every few seconds.
+        clock_headroom: share of an operating point's rate that clock tables leave free: rates over half a
+            minute lag a rising load, and the governor looks every few seconds.
         clock_dwell_s: samples in a row that must want less before an agent lowers a clock.
         replan_s: how long an up-only plan is not tried again after one that found nothing more.
         loading_utilisation: power of a loading GPU relative to its idle power with the model loaded.

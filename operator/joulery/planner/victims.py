@@ -10,7 +10,8 @@ from joulery.domain.fleet import Replica, ReplicaPhase, VariantState
 def victims(state: VariantState, want: int, *, prefer_node: str | None = None) -> tuple[str, ...]:
     """Ready pods to go when a workload shrinks to `want`.
 
-    A workload's controller takes unscheduled and unready pods first whatever their cost, so only the rest are named.
+    A workload's controller takes unscheduled and unready pods first whatever their cost, so only the rest
+    are named.
     """
     living = [r for r in state.replicas if r.phase is not ReplicaPhase.TERMINATING]
     unready = sum(r.phase is not ReplicaPhase.READY for r in living)
@@ -26,7 +27,7 @@ def _busy(replica: Replica) -> tuple[int, int, float, str]:
 
 
 def crowded_node(states: Iterable[tuple[VariantState, int]], free: dict[str, int], gpus: int) -> str | None:
-    """The node where fewest ready replicas must go before an instance of so many GPUs fits, None where none can.
+    """The node where fewest ready replicas must go before an instance of so many GPUs fits, None if none can.
 
     Args:
         states: workloads that may shrink, each with the GPUs of one replica.

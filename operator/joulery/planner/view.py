@@ -93,8 +93,8 @@ def effective_mode(pool: Pool, policy: Policy | None) -> tuple[Mode, Verdict | N
         return pool.mode, None
     if policy is None:
         message = (
-            f"pool {pool.key} asks for {pool.mode} but no EnergyPolicy governs namespace {pool.key.namespace}, "
-            f"so it gets {ceiling}; create an EnergyPolicy whose maxMode is {pool.mode}"
+            f"pool {pool.key} asks for {pool.mode} but no EnergyPolicy governs namespace "
+            f"{pool.key.namespace}, so it gets {ceiling}; create an EnergyPolicy whose maxMode is {pool.mode}"
         )
         return ceiling, Verdict(reasons.NO_POLICY, message)
     message = (
