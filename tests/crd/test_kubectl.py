@@ -20,10 +20,11 @@ pytestmark = pytest.mark.e2e
 def reported_pool(served: Cluster, judge: Any) -> Iterator[Cluster]:
     manifest = cases.pool()
     assert judge.refusal(manifest, store=True) is None
-    status = {k: manifest[k] for k in ("apiVersion", "kind")} | {"metadata": {"name": "chat"}}
+    status = {key: manifest[key] for key in ("apiVersion", "kind")}
+    status |= {"metadata": {"name": "chat"}, "status": cases.pool_status()}
     served.kubectl(
-        "apply", "--server-side", "--subresource=status", "--field-manager=joulery", "-n", "default", "-f", "-",
-        stdin=json.dumps({**status, "status": cases.pool_status()}),
+        "apply", "--server-side", "--subresource=status", "--field-manager=joulery",
+        "-n", "default", "-f", "-", stdin=json.dumps(status),
     )  # fmt: skip
     yield served
     judge.remove(manifest)

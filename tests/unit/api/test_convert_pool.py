@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 import api_cases as cases
 from api_cases import changed, request_class, variant
 from joulery.api.convert import policy_of, pool_of, profile_of
+from joulery.api.v1alpha1.energy_policy import EnergyPolicySpec
+from joulery.api.v1alpha1.inference_pool import Engine, InferencePoolSpec
 from joulery.domain import reasons
 from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.policy import Policy
 from joulery.domain.pool import Knob, Mode, Pool
 from joulery.domain.request_class import DEFAULT_CLASSES
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding
+from joulery.domain.vllm_metrics import SUPPORTED
 from joulery.errors import ConfigError, ProfileError
 
 
@@ -157,6 +161,22 @@ def test_a_wrong_policy_names_the_field(manifest: dict[str, Any], field: str) ->
         policy_of(manifest)
     assert field in str(caught.value)
     assert manifest["metadata"]["name"] in str(caught.value)
+
+
+def test_the_words_of_api_and_domain_are_the_same() -> None:
+    fields = InferencePoolSpec.model_fields
+    assert get_args(fields["mode"].annotation) == tuple(mode.value for mode in Mode)
+    assert get_args(get_args(fields["knobs"].annotation)[0]) == tuple(knob.value for knob in Knob)
+    assert get_args(EnergyPolicySpec.model_fields["max_mode"].annotation) == tuple(
+        mode.value for mode in Mode
+    )
+    assert {m.engine_type for m in SUPPORTED} == set(get_args(Engine.model_fields["type"].annotation))
+
+
+def test_every_reason_fits_a_condition() -> None:
+    known = [value for name, value in vars(reasons).items() if name.isupper()]
+    assert len(known) > 40
+    assert [r for r in known if not re.fullmatch("[A-Z][A-Za-z0-9]{0,63}", r)] == []
 
 
 def test_a_profile_without_spec_is_named() -> None:
