@@ -27,6 +27,7 @@ _CHUNK = 500  # requests between two looks at the misses
 _WARM_UP = 0.05  # share of requests that find the engine emptier than in steady state, not judged
 _PRECISION = 1.01  # ratio of the bracket at which bisection ends
 _BRACKET_STEPS = 24
+_WIDEST_STRIDE = 3.0
 _WATTS_REQUESTS = 1500  # enough for a mean; tails need more
 _ALONE_REQUESTS = 300
 _ALONE_GAP_NS = 3_600_000_000_000
@@ -81,7 +82,7 @@ class Trial:
         Args:
             clock_mhz: Clock of the instance.
             near: A rate to start from; None starts from what prefill alone would take.
-            stride: Factor of the search for a bracket.
+            stride: First factor of the search for a bracket; it grows.
         """
         if not self.attains_alone(clock_mhz):
             return 0.0
@@ -91,6 +92,7 @@ class Trial:
             if low is not None and high is not None:
                 break
             rate = low * stride if low is not None else rate / stride
+            stride = min(stride**1.5, _WIDEST_STRIDE)  # a token interval above the objective is a cliff
             if self.attains(clock_mhz, rate):
                 low = rate
             else:

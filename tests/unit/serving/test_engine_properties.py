@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulery.serving.engine import Engine
+from naive_engine import run_naively
 from serving_cases import instance, with_kv_cache
 
-FAR_NS = 10**13
+FAR_NS = 10**12
 CLOCKS = (1200, 1590, 1980)
 
 
@@ -127,3 +130,26 @@ def test_no_request_is_faster_than_alone(load: Load) -> None:
         alone.submit(0, inputs, outputs)
         alone.advance(FAR_NS)
         assert ttft >= alone.take_finished().ttft_ns[0]
+
+
+@settings(max_examples=80, deadline=None)
+@given(loads())
+def test_equals_the_naive_engine_token_by_token(load: Load) -> None:
+    it = live(load, [], late=False)
+    naive = run_naively(
+        it.model,
+        token_budget=load.budget,
+        max_num_seqs=load.seqs,
+        requests=load.requests,
+        clock_changes=load.clock_changes,
+    )
+    done, counters = it.take_finished(), it.counters()
+    assert counters.preemptions_total == naive.preemptions
+    for tag, first, finish in zip(done.tag, done.first_token_ns, done.finish_ns, strict=True):
+        times = naive.token_times_ns[int(tag)]
+        assert (first - it.model.client_ns, finish) == (times[0], times[-1])
+    intervals = [b - a for times in naive.token_times_ns.values() for a, b in pairwise(times)]
+    bins = np.searchsorted(it.itl_edges_ns, intervals, side="left")
+    assert it.itl_histogram.tolist() == np.bincount(bins, minlength=len(it.itl_edges_ns) + 1).tolist()
+    idle_j = 1e-9 * it.time_shares_ns()["idle"] * it.model.idle_loaded_w
+    assert it.energy_j - idle_j == pytest.approx(naive.busy_j, rel=1e-6)

@@ -90,6 +90,19 @@ def test_interval_objective_needs_a_budget_whose_chunks_fit() -> None:
     assert small.highest_rate_rps(1980) > 3.0 * large.highest_rate_rps(1980)
 
 
+def test_chunk_longer_than_the_objective_leaves_a_small_rate_and_not_none() -> None:
+    found = operating_points(
+        instance(2),
+        token_budget=1024,  # one chunk takes 92 ms at 1980 MHz and 98 ms at 1860 MHz, and 4 ms of host
+        max_num_seqs=256,
+        mix=of_requests(*azure_lengths("code")),
+        objective=OBJECTIVE,
+        clocks_mhz=(1860, 1980),
+        requests=3000,
+    )
+    assert 0.0 < found.rate_at(0) < 0.5 * found.rate_at(1)
+
+
 def test_clock_table_gives_each_load_the_cheapest_clock_that_attains_and_ends_at_the_ceiling() -> None:
     found = points()
     rows = clock_table(found, headroom=0.1, floor_mhz=1200, ceiling_mhz=1980)

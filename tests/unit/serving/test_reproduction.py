@@ -1,6 +1,6 @@
 """The shipped profile against published figures: closed-loop silicon rows, watts and savings against load.
 
-The watts, shares and savings are those that an independent prototype of the same form reached for H100 TP4, Azure
+Watts, shares and savings are those that an independent prototype of the same form reached for H100 TP4, Azure
 conversation mix, budget 512, P99 TTFT 2 s and P99 over all token intervals 100 ms.
 """
 
