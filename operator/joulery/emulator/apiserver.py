@@ -15,9 +15,9 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException
-from kubernetes.aio.config import new_client_from_config
+from kubernetes.aio.config import ConfigException, new_client_from_config
 
-from joulery.errors import ClusterError, ConflictError, ForbiddenError, UnavailableError
+from joulery.errors import ClusterError, ConfigError, ConflictError, ForbiddenError, UnavailableError
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
@@ -56,9 +56,16 @@ class ApiServer:
 
     @classmethod
     async def connect(cls, kubeconfig: Path) -> Self:
-        """A client from that file alone, never from the environment."""
+        """A client from that file alone, never from the environment.
+
+        Raises:
+            ConfigError: the file is missing or no kubeconfig.
+        """
         connect: Any = new_client_from_config
-        return cls(await connect(config_file=str(kubeconfig), persist_config=False))
+        try:
+            return cls(await connect(config_file=str(kubeconfig), persist_config=False))
+        except (ConfigException, OSError) as error:
+            raise ConfigError(f"kubeconfig {kubeconfig}: {error}") from error
 
     async def __aenter__(self) -> Self:
         return self

@@ -28,6 +28,7 @@ class ControlServer:
         self._world = world
         self._outcomes = outcomes
         self._ready = world.config.data / READY_FILE
+        self._ready.unlink(missing_ok=True)
         routes = [
             web.get("/status", self._status),
             web.post("/schedule", self._schedule),

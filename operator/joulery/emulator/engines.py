@@ -52,6 +52,7 @@ class EmulatedEngines:
         targets: TargetsFile,
         addresses: PodAddresses,
     ) -> None:
+        _check_distinct(pools)
         self.accounts = {str(pool.key): PoolAccount(pool) for pool in pools}
         self.now_ns = 0
         self._meters = meters
@@ -224,3 +225,12 @@ def _render(page: EnginePage, instance: Instance) -> bytes:
     assert engine is not None
     assert counters is not None
     return page.render(counters, engine.itl_histogram, engine.itl_sum_ns)
+
+
+def _check_distinct(pools: Sequence[PoolTruth]) -> None:
+    served = [(pool.key.namespace, pool.served_model_name) for pool in pools]
+    for namespace, model in served:
+        if served.count((namespace, model)) > 1:
+            raise ConfigError(
+                f"two pools of namespace {namespace} serve {model}: no pod could tell which is its own"
+            )

@@ -154,21 +154,26 @@ class NodeObjects:
         """Renew all leases every ten seconds; an API server that is away is tried again at the next round."""
         while True:
             await asyncio.sleep(LEASE_RENEWAL_S)
-            for node in self._nodes.values():
-                try:
-                    await self._renew(node)
-                except ClusterError as error:
-                    self._report(f"lease of {node.name} not renewed: {error}")
+            # All at once: where the API server is slow, one after the other would outlast a lease.
+            await asyncio.gather(*map(self._try_renewal, self._nodes.values()))
 
     async def remove(self) -> None:
-        """Delete the nodes this object registered, and no other; their leases go with them."""
-        for name, uid in list(self._uids.items()):
-            try:
-                await self._server.delete(f"{_LEASES}/{name}")
-                await self._server.delete(self._nodes[name].path, uid=uid)
-            except ClusterError as error:
-                self._report(f"node {name} not deleted: {error}")
-            self._uids.pop(name)
+        """Delete the nodes this object registered, and no other, with their leases."""
+        await asyncio.gather(*(self._remove(name, uid) for name, uid in self._uids.items()))
+        self._uids.clear()
+
+    async def _remove(self, name: str, uid: str) -> None:
+        try:
+            await self._server.delete(f"{_LEASES}/{name}")
+            await self._server.delete(self._nodes[name].path, uid=uid)
+        except ClusterError as error:
+            self._report(f"node {name} not deleted: {error}")
+
+    async def _try_renewal(self, node: EmulatedNode) -> None:
+        try:
+            await self._renew(node)
+        except ClusterError as error:
+            self._report(f"lease of {node.name} not renewed: {error}")
 
     async def _register(self, node: EmulatedNode) -> str:
         manifest = node_manifest(node)

@@ -18,6 +18,8 @@ from joulery.emulator.nodes import emulated_nodes
 from joulery.emulator.pods import PodSpec
 from joulery.emulator.targets import TargetsFile
 from joulery.errors import ConfigError
+from joulery.serving.engine import Engine
+from serving_cases import instance as instance_model
 
 NS = 1_000_000_000
 POOL = "default/chat"
@@ -171,3 +173,30 @@ def test_a_pod_of_no_known_pool_holds_gpus_and_runs_no_engine(engines: EmulatedE
     live(engines, 1)
     assert engines.instances(engines.accounts[POOL]) == []
     assert engines.fleet_energy_j == pytest.approx(8 * EMPTY_GPU_W)
+
+
+@pytest.mark.parametrize("tick_ns", [NS // 40, NS // 7, 2 * NS])
+async def test_an_engine_lives_here_exactly_as_in_a_replay_however_time_is_cut(
+    engines: EmulatedEngines, tick_ns: int
+) -> None:
+    await serve(engines, "a", (0, 1, 2, 3))
+    rng = np.random.default_rng(2)
+    arrivals = np.sort(rng.integers(1, 8 * NS, 60))
+    inputs, outputs = rng.integers(1, 4000, 60), rng.integers(1, 300, 60)
+    engines.accounts[POOL].traffic.schedule(arrivals, inputs, outputs)
+    while engines.now_ns < 40 * NS:
+        engines.tick(engines.now_ns + tick_ns)
+    replayed = Engine(instance_model(4), token_budget=2048, max_num_seqs=256, clock_mhz=1980)
+    replayed.submit_many(arrivals, inputs, outputs, np.arange(60))
+    replayed.advance(40 * NS)
+    done = replayed.take_finished()
+    order = np.argsort(done.tag)
+    outcome = engines.accounts[POOL].traffic.outcome()
+    assert outcome.ttft_ns.tolist() == done.ttft_ns[order].tolist()
+    assert outcome.finish_ns.tolist() == done.finish_ns[order].tolist()
+
+
+def test_two_pools_that_no_pod_could_tell_apart_are_refused(tmp_path: Path) -> None:
+    pools = [pool_truth(name="one"), pool_truth(name="two")]
+    with pytest.raises(ConfigError, match="two pools of namespace default serve llama"):
+        EmulatedEngines(pools, {}, TargetsFile(tmp_path / "targets.json"), PodAddresses())
