@@ -90,7 +90,7 @@ def test_field_that_cannot_be_read_is_named(path: tuple[str | int, ...], value: 
         (
             ("clockResponse", "bandwidthSlope"),
             {"value": "-2.2", "low": "-3", "high": "0", "grade": "Assumed", "source": "test"},
-            "bandwidth_slope: -3 is negative",
+            "TP2 at 1335 MHz: throughput falls as the clock rises, for 1 decodes, 500 context",
         ),
     ],
 )
