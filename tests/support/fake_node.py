@@ -151,7 +151,7 @@ class FakeApiServer:
         crs, leases = "/apis/joulery.dev/v1alpha1", "/apis/coordination.k8s.io/v1/namespaces/{namespace}"
         app.router.add_get(crs + "/{plural}", self._get)
         app.router.add_get(leases + "/{plural}", self._get)
-        app.router.add_patch(crs + "/{plural}/{name}", self._apply)
+        app.router.add_post(crs + "/{plural}", self._create)
         app.router.add_patch(crs + "/{plural}/{name}/status", self._apply_status)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -251,7 +251,7 @@ class FakeApiServer:
             self._watchers.discard(entry)
         return response
 
-    async def _apply(self, request: web.Request) -> web.Response:
+    async def _create(self, request: web.Request) -> web.Response:
         self.put(request.match_info["plural"], await request.json())
         return web.json_response({})
 
@@ -316,6 +316,7 @@ class FakeNode:
             "JOULERY_REPORT_SPACING_S": "0.1",
             "JOULERY_REPORT_INTERVAL_S": "0.5",
             "JOULERY_CLOCK_EPOCH_S": "0.2",
+            "JOULERY_POD_RESOURCES_INTERVAL_S": "0.2",
             "JOULERY_LOAD_WINDOW_S": "1",
             **self.settings,
         }

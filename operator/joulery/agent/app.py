@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
+from pydantic import ValidationError
 
 from joulery.agent.board import GpuBoard
 from joulery.agent.engine_metrics import EngineMetricsReader
@@ -28,6 +29,7 @@ from joulery.agent.worker import DeviceWorker
 from joulery.domain import reasons
 from joulery.domain.verdict import Verdict
 from joulery.errors import ConfigError, DeviceError
+from joulery.telemetry.logs import PLAN_ID, configure
 
 _LOG = logging.getLogger(__name__)
 # A change of the spec is followed at once, but a burst of them not each.
@@ -39,6 +41,21 @@ _FAILED_EPOCHS_LIMIT = 5
 # Longer than an epoch in which every bounded call runs into its limit.
 _QUIET_LIMIT_S = 30.0
 _STOPPING = Verdict(reasons.CLOCK_RESET, "the agent stops: default clocks until it is back")
+
+
+def main() -> int:
+    """Read the settings from the environment and run; 2 where a setting is wrong."""
+    try:
+        # pydantic-settings fills the fields from the environment, which mypy does not see.
+        settings = AgentSettings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        configure()
+        for problem in error.errors(include_url=False):
+            name = "JOULERY_" + "_".join(str(part) for part in problem["loc"]).upper()
+            _LOG.error("setting %s: %s", name, problem["msg"])
+        return 2
+    configure(settings.log_level)
+    return asyncio.run(run(settings))
 
 
 async def run(settings: AgentSettings) -> int:
@@ -113,6 +130,7 @@ class Agent:
     async def _epoch(self) -> None:
         ports = self._ports
         ports.picture.changed.clear()
+        PLAN_ID.set(ports.picture.directive.plan_id if ports.picture.directive else None)
         with ports.metrics.epoch.time():
             await self._loop.run_epoch()
         ports.metrics.epochs.inc()

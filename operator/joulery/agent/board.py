@@ -23,6 +23,8 @@ from joulery.domain.verdict import Verdict
 from joulery.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
+# Epochs may be shorter; the driver's own counters move ten times a second and nothing here is urgent.
+_READ_EVERY_S = 2.0
 _STARTING = Verdict(reasons.NO_BINDING, "the agent is starting")
 # When a new clock is looked for after a lock, in seconds from one look to the next.
 _SETTLE_LOOKS_S = (0.05, 0.05, 0.1, 0.3)
@@ -36,6 +38,7 @@ class GpuBoard:
         self._state = state
         self._metrics = metrics
         self._recorded = state.load()
+        self._read_at_s = float("-inf")
         self._settling: set[asyncio.Task[None]] = set()
         self.records: dict[str, GpuRecord] = {
             uuid: GpuRecord(worker.facts, _STARTING, is_ours=uuid in self._recorded)
@@ -43,7 +46,10 @@ class GpuBoard:
         }
 
     async def read(self) -> None:
-        """Read every GPU; what fails is remembered as its failure and the rest goes on."""
+        """Read every GPU unless that was just done; what fails is its own failure, the rest goes on."""
+        if time.monotonic() - self._read_at_s < _READ_EVERY_S:
+            return
+        self._read_at_s = time.monotonic()
         await asyncio.gather(*(self._read(uuid) for uuid in self._workers))
 
     def assign(self, holders: Mapping[str, ObjectKey]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,23 +36,21 @@ class GpuError(DeviceError):
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """What does not change while the driver is loaded; `clocks_mhz` rises."""
+    """What does not change while the driver is loaded.
+
+    `clocks_mhz` rises; `step_mhz` is its widest gap, the tolerance of every comparison.
+    """
 
     uuid: str
     index: int
     product: str
     clocks_mhz: tuple[int, ...]
+    step_mhz: int
 
     @property
     def product_label(self) -> str:
         """The product as GPU feature discovery writes it in `nvidia.com/gpu.product`."""
         return self.product.replace(" ", "-")
-
-    @property
-    def step_mhz(self) -> int:
-        """The widest gap between supported clocks, the tolerance of every comparison."""
-        gaps = (high - low for low, high in zip(self.clocks_mhz, self.clocks_mhz[1:], strict=False))
-        return max(gaps, default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,11 @@ class GpuDevice(Protocol):
     def read(self) -> GpuReading:
         """Read clock, power, energy and event reasons."""
         ...
+
+
+def widest_step_mhz(clocks_mhz: Sequence[int]) -> int:
+    """The widest gap between neighbouring clocks of a rising list."""
+    return max((high - low for low, high in itertools.pairwise(clocks_mhz)), default=0)
 
 
 def snap(clocks_mhz: Sequence[int], wanted_mhz: int, floor_mhz: int, ceiling_mhz: int) -> int:

@@ -18,7 +18,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 
 from joulery import __version__
 from joulery.api.labels import AGENT_FIELD_MANAGER
-from joulery.errors import ClusterError, ConfigError, ForbiddenError, UnavailableError
+from joulery.errors import ClusterError, ConfigError, ConflictError, ForbiddenError, UnavailableError
 
 # Apply patches are YAML by name; JSON is YAML.
 _APPLY = "application/apply-patch+yaml"
@@ -65,6 +65,10 @@ class AgentCluster:
         """LIST from the watch cache. Raises ClusterError."""
         query = {"resourceVersion": "0"} | ({"fieldSelector": field_selector} if field_selector else {})
         return await self._json("GET", path, f"listing {path}", query)
+
+    async def create(self, path: str, manifest: Mapping[str, Any]) -> None:
+        """POST an object. Raises ClusterError, ConflictError where it exists."""
+        await self._json("POST", path, f"creating in {path}", {"fieldManager": AGENT_FIELD_MANAGER}, manifest)
 
     async def apply(self, path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply as the agent's field manager. Raises ClusterError."""
@@ -129,6 +133,8 @@ async def _raise_for_status(response: aiohttp.ClientResponse, operation: str) ->
             raise ForbiddenError(f"{text}; apply the agent's ClusterRole from manifests/")
         case 404 | 410:
             raise GoneError(text)
+        case 409:
+            raise ConflictError(text)
         case 429 | 500 | 502 | 503 | 504:
             raise UnavailableError(text)
         case _:

@@ -48,6 +48,8 @@ class ClockLoop:
         self._started_s = time.monotonic()
         self._pods: tuple[PodDevices, ...] = ()
         self._pods_read_s = self._started_s
+        self._pods_asked_s = float("-inf")
+        self._pods_asked_for: tuple[Binding, ...] = ()
         self._book = BindingBook()
         self._instances: dict[tuple[str, str], InstanceState] = {}
         self._gpus = tuple(record.facts for record in ports.board.records.values())
@@ -57,9 +59,9 @@ class ClockLoop:
     async def run_epoch(self) -> None:
         """One epoch; what goes wrong ends in verdicts."""
         ports, now_s = self._ports, time.monotonic()
-        # 1. Who holds which GPU, and what the GPUs show.
-        await asyncio.gather(self._read_pods(now_s), ports.board.read())
         directive = ports.picture.directive or NodeDirective(ports.picture.node, "", (), ())
+        # 1. Who holds which GPU, and what the GPUs show.
+        await asyncio.gather(self._read_pods(directive.bindings, now_s), ports.board.read())
         resolution = resolve(self._book, directive.bindings, self._pods, self._gpu_ids)
         self._book = resolution.book
         ports.board.assign(resolution.holders)
@@ -75,8 +77,12 @@ class ClockLoop:
         # 5. Record the intent, then lock and reset.
         await ports.board.pursue(wanted)
 
-    async def _read_pods(self, now_s: float) -> None:
+    async def _read_pods(self, bindings: tuple[Binding, ...], now_s: float) -> None:
         """The kubelet's answer; while it is silent the last one holds for a while, then no pod is known."""
+        is_recent = now_s - self._pods_asked_s < self._settings.pod_resources_interval_s
+        if is_recent and bindings == self._pods_asked_for:
+            return
+        self._pods_asked_s, self._pods_asked_for = now_s, bindings
         try:
             self._pods = await self._ports.pods.list()
         except UnavailableError as error:

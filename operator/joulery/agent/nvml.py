@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from joulery.agent.gpu import GpuError, GpuFacts, GpuReading, GpuTrouble
+from joulery.agent.gpu import GpuError, GpuFacts, GpuReading, GpuTrouble, widest_step_mhz
 from joulery.errors import DeviceError
 
 _T = TypeVar("_T")
@@ -82,7 +82,7 @@ class NvmlGpu:
         product = str(_ask(name, "reading its name", lambda: pynvml.nvmlDeviceGetName(handle)))
         clocks = _ask(name, "listing its clocks", lambda: _supported_clocks_mhz(handle))
         self._handle = handle
-        self._facts = GpuFacts(uuid, index, product, clocks)
+        self._facts = GpuFacts(uuid, index, product, clocks, widest_step_mhz(clocks))
 
     @property
     def facts(self) -> GpuFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from joulery.api.v1alpha1.common import Condition
 from joulery.api.v1alpha1.gpu_node import GPUNodeStatus, GPUStatus
 from joulery.domain import reasons
 from joulery.domain.verdict import Verdict
-from joulery.errors import ClusterError
+from joulery.errors import ClusterError, ConflictError
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_MESSAGE = 1024
@@ -161,5 +162,6 @@ class Reporter:
         try:
             await self._cluster.apply(f"{GPU_NODES}/{name}/status", {**manifest, "status": status})
         except GoneError:
-            await self._cluster.apply(f"{GPU_NODES}/{name}", {**manifest, "spec": {}})
+            with suppress(ConflictError):  # the operator was faster
+                await self._cluster.create(GPU_NODES, {**manifest, "spec": {}})
             await self._cluster.apply(f"{GPU_NODES}/{name}/status", {**manifest, "status": status})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,18 +22,27 @@ class AgentSettings(BaseSettings):
         default=Path("/var/lib/joulery"), description="survives the pod, not a reboot"
     )
     boot_id_file: Path = Field(default=Path("/proc/sys/kernel/random/boot_id"))
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least to log"
+    )
     metrics_port: int = Field(default=9402, ge=0, le=65535, description="metrics and probes; 0 = off")
     metrics_host: str = Field(default="0.0.0.0")
     # A lock takes milliseconds; two seconds tell a hung driver from a slow one.
     device_limit_s: float = Field(default=2.0, gt=0, description="deadline of every NVML call")
     engine_limit_s: float = Field(default=1.0, gt=0, description="deadline of an engine's /metrics page")
     pod_resources_limit_s: float = Field(default=2.0, gt=0, description="deadline of a PodResources call")
+    # As long as the default epoch: the kubelet limits its callers, and a new binding is looked up at once.
+    pod_resources_interval_s: float = Field(
+        default=5.0, ge=0, description="how long an answer is not asked anew"
+    )
     # The kubelet restarts within seconds; engines still answer at their addresses meanwhile.
     pod_resources_hold_s: float = Field(
         default=60.0, ge=0, description="how long the last answer is believed"
     )
     clock_epoch_s: float | None = Field(
-        default=None, gt=0, description="replaces the EnergyPolicy's clock epoch, for squeezed demos and tests"
+        default=None,
+        gt=0,
+        description="replaces the EnergyPolicy's clock epoch, for squeezed demos and tests",
     )
     load_window_s: float = Field(default=30.0, gt=0, description="token rates are taken over this window")
     # The objects arrive in well under a second; an API server that restarts needs a few.
