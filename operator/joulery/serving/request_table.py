@@ -32,12 +32,13 @@ class RequestTable:
         self._widen_due(state, int(output_tokens.max()))
         rows = self._free[self._free_count - count : self._free_count][::-1].copy()
         self._free_count -= count
-        self.rows[rows] = -1
-        self.rows[rows, at.ARRIVAL] = arrival_ns
-        self.rows[rows, at.INPUT] = input_tokens
-        self.rows[rows, at.OUTPUT] = output_tokens
-        self.rows[rows, at.TAG] = 0 if tags is None else tags
-        self.rows[rows, at.GENERATED] = 0
+        fresh = np.full((count, at.COLUMNS), -1, np.int64)
+        fresh[:, at.ARRIVAL] = arrival_ns
+        fresh[:, at.INPUT] = input_tokens
+        fresh[:, at.OUTPUT] = output_tokens
+        fresh[:, at.TAG] = 0 if tags is None else tags
+        fresh[:, at.GENERATED] = 0
+        self.rows[rows] = fresh
         tail = int(state[at.QUEUE_HEAD] + state[at.QUEUE_LENGTH])
         self._queue[np.arange(tail, tail + count) & (len(self._queue) - 1)] = rows
         state[at.QUEUE_LENGTH] += count

@@ -27,6 +27,7 @@ _CHUNK = 500  # requests between two looks at the misses
 _WARM_UP = 0.05  # share of requests that find the engine emptier than in steady state, not judged
 _PRECISION = 1.01  # ratio of the bracket at which bisection ends
 _BRACKET_STEPS = 24
+_TAIL_NS = 10_000_000_000  # steps in which the last requests are brought to an end
 _WIDEST_STRIDE = 3.0
 _WATTS_REQUESTS = 1500  # enough for a mean; tails need more
 _ALONE_REQUESTS = 300
@@ -86,20 +87,8 @@ class Trial:
         """
         if not self.attains_alone(clock_mhz):
             return 0.0
-        rate = near if near else self._prefill_bound_rps(clock_mhz)
-        low, high = (rate, None) if self.attains(clock_mhz, rate) else (None, rate)
-        for _ in range(_BRACKET_STEPS):
-            if low is not None and high is not None:
-                break
-            rate = low * stride if low is not None else rate / stride
-            stride = min(stride**1.5, _WIDEST_STRIDE)  # a token interval above the objective is a cliff
-            if self.attains(clock_mhz, rate):
-                low = rate
-            else:
-                high = rate
-        if low is None or high is None:
-            return low or 0.0
-        while high / low > _PRECISION:
+        low, high = self._bracket(clock_mhz, near or self._prefill_bound_rps(clock_mhz), stride)
+        while low > 0.0 and high / low > _PRECISION:
             middle = float(np.sqrt(low * high))
             low, high = (middle, high) if self.attains(clock_mhz, middle) else (low, middle)
         return low
@@ -120,7 +109,7 @@ class Trial:
             if misses > allowed:
                 return False
         while engine.in_flight:
-            end += int(1e9 * self.objective.time_to_first_token_ms)
+            end += _TAIL_NS
             engine.advance(end)
         misses += self._misses(engine.take_finished(), warm_up)
         return misses <= allowed and self._intervals_attain(engine)
@@ -186,6 +175,17 @@ class Trial:
         engine.submit_many(arrivals, sample.input_tokens, sample.output_tokens)
         engine.advance(len(sample) * _ALONE_GAP_NS)
         return engine
+
+    def _bracket(self, clock_mhz: int, rate_rps: float, stride: float) -> tuple[float, float]:
+        """A rate that attains and a higher one that does not; 0 and the lowest tried where none attains."""
+        upward = self.attains(clock_mhz, rate_rps)
+        for _ in range(_BRACKET_STEPS):
+            beyond = rate_rps * stride if upward else rate_rps / stride
+            if self.attains(clock_mhz, beyond) != upward:
+                return (rate_rps, beyond) if upward else (beyond, rate_rps)
+            rate_rps = beyond
+            stride = min(stride**1.5, _WIDEST_STRIDE)  # a token interval above the objective is a cliff
+        return (rate_rps, rate_rps) if upward else (0.0, rate_rps)
 
     def _misses(self, finished: FinishedRequests, warm_up: int) -> int:
         late = finished.ttft_ns > self.objective.time_to_first_token_ms * 1_000_000
