@@ -24,17 +24,11 @@ def test_page_is_read_whatever_its_labels_hold() -> None:
 
 
 def test_data_parallel_engines_are_summed_and_the_fullest_cache_counts() -> None:
-    second = PAGE.replace('engine="0"', 'engine="1"').replace(
-        "kv_cache_usage_perc{", 'kv_cache_usage_perc{x="",'
-    )
-    page = (
-        (PAGE + second)
-        .replace("running{", "running{")
-        .replace("} 0.0\nvllm:num_requests_w", "} 3.0\nvllm:num_requests_w")
-    )
-    reading = parse_page(page.encode(), 0.0)
+    one = FakeEngine()
+    one.running, one.kv_usage = 3, 0.7
+    reading = parse_page((PAGE + one.text().replace('engine="0"', 'engine="1"') + one.text()).encode(), 0.0)
     assert reading.running_requests == 6.0
-    assert reading.kv_usage == 0.1
+    assert reading.kv_usage == 0.7
 
 
 def test_cache_use_of_older_versions_is_understood() -> None:
