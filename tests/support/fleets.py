@@ -1,4 +1,5 @@
-"""Builders of snapshots, demand and policies with valid defaults, and a catalog of made-up operating points."""
+"""Builders of snapshots, demand and policies with valid defaults, and a catalog of made-up operating
+points."""
 
 from __future__ import annotations
 
@@ -117,7 +118,8 @@ class Cluster:
         """The snapshot."""
         free = self._free()
         nodes = tuple(
-            NodeState(n, H100, self.gpus_per_node, free[n], n not in self.cordoned, agent_ready=True) for n in free
+            NodeState(n, H100, self.gpus_per_node, free[n], n not in self.cordoned, agent_ready=True)
+            for n in free
         )
         return Fleet(self.now_s, tuple(self._state(p) for p in self.pools), nodes)
 
@@ -173,7 +175,10 @@ class Cluster:
                 if pod.phase is ReplicaPhase.UNSCHEDULED and room:
                     node = min(room, key=lambda n: (room[n], n))
                     pods[i] = replace(
-                        pod, phase=ReplicaPhase.STARTING, node=node, address=f"127.1.0.{self.created % 250 + 1}"
+                        pod,
+                        phase=ReplicaPhase.STARTING,
+                        node=node,
+                        address=f"127.1.0.{self.created % 250 + 1}",
                     )
 
     def _start(self) -> None:
@@ -181,7 +186,9 @@ class Cluster:
             for i, pod in enumerate(pods):
                 ready_s = pod.created_s + self.startup_s
                 if pod.phase is ReplicaPhase.STARTING and ready_s <= self.now_s:
-                    pods[i] = replace(pod, phase=ReplicaPhase.READY, ready_since_s=ready_s, running_requests=0)
+                    pods[i] = replace(
+                        pod, phase=ReplicaPhase.READY, ready_since_s=ready_s, running_requests=0
+                    )
 
 
 def demand(

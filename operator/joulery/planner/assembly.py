@@ -48,7 +48,7 @@ def assemble(
         if before is not None and (p.view.is_stale or not terms.moves(key)):
             parts.append(before)
             continue
-        target = outcome.targets[key] if outcome is not None else _as_is(p)
+        target = _shown(p, outcome.targets[key] if outcome is not None else _as_is(p))
         finding = judge(p.view, p.pricing, target, outcome, is_reachable=p.is_reachable)
         verdicts[key] = outcome.verdicts[key] if outcome is not None else ()
         parts.append(_pool_plan(p, target, terms.settings))
@@ -73,6 +73,15 @@ def _as_is(p: PricedPool) -> Target:
     if p.is_reachable:
         return p.current
     return replace(p.current, clock_mhz=p.pricing.points[p.current.variant].clocks_mhz[-1])
+
+
+def _shown(p: PricedPool, target: Target) -> Target:
+    """The target; where nothing is chosen beside what stays, the largest part of what stays."""
+    most = max(p.pricing.beside, key=lambda b: b.instances, default=None)
+    if target.replicas > 0 or most is None:
+        return target
+    clock = p.pricing.price(most.variant, 0).clock_mhz if p.is_reachable else target.clock_mhz
+    return Target(most.variant, 0, clock)
 
 
 def _is_same(before: PoolPlan, after: PoolPlan) -> bool:

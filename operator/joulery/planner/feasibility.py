@@ -40,7 +40,8 @@ def _unreachable(view: PoolView, pricing: Pricing) -> str:
         f"no variant of pool {view.key} meets TTFT {objective.time_to_first_token_ms} ms and TPOT "
         f"{objective.time_per_output_token_ms} ms at any allowed clock; best is {best[2]} with "
         f"TTFT {best[0]:.0f} ms and TPOT {best[1]:.1f} ms at {pricing.points[best[2]].clocks_mhz[-1]} MHz; "
-        f"it runs at its highest clock: relax the objective, lower the token budget or add a variant with more GPUs"
+        f"it runs at its highest clock: relax the objective, lower the token budget or add a variant with "
+        f"more GPUs"
     )
 
 

@@ -53,8 +53,9 @@ def forecast(
     line = _fit(samples)
     recent = _recent_mean(samples, settings.level_window_s)
     spread = math.sqrt(_variance(line.variance, len(samples), max(line.end_rps, recent), settings))
-    # Half the spread of a mean over the level window is noise of its own; beyond it the step is believed.
-    level = max(line.end_rps, recent - 0.5 * spread, 0.0)
+    # A step is believed as far as it exceeds what noise does to a mean over two minutes, or to one sample.
+    newest = samples[-1][1] - settings.newest_deviations * spread
+    level = max(line.end_rps, recent - 0.5 * spread, newest, 0.0)
     peak_now = level + settings.peak_deviations * spread
     return Forecast(
         level_rps=level,

@@ -69,9 +69,10 @@ def _is_outside(view: PoolView, plan: Plan | None, settings: PlannerSettings) ->
     if part is None or view.forecast is None or view.is_stale or not view.acts:
         return False
     capacity = held_capacity_rps(view, part)
-    return capacity is not None and view.forecast.peak_rps > capacity * (
-        1.0 + settings.envelope_percent / 100.0
-    )
+    if capacity is None:
+        return False
+    edge_rps = capacity * (1.0 + settings.envelope_percent / 100.0)
+    return view.forecast.peak_rps > edge_rps or view.past.samples[-1][1] > capacity
 
 
 def _is_urgent(view: PoolView, plan: Plan | None, now_s: float, settings: PlannerSettings) -> bool:

@@ -81,10 +81,10 @@ def build_options(
     view: PoolView, pricing: Pricing, *, first_kind: int, horizon_s: float, settings: PlannerSettings
 ) -> PoolOptions:
     """All options of a pool, none first: count 0 serves what the instances beside can carry."""
-    names: list[str] = [view.pool.variants[0].name]
+    movable = [v.name for v in choosable(view)]
+    names: list[str] = movable[:1]
     kinds: list[int] = [first_kind]
     rows = [_nothing(pricing)]
-    movable = {v.name for v in choosable(view)}
     for index, variant in enumerate(view.pool.variants):
         if variant.name not in movable or pricing.points.get(variant.name) is None:
             continue

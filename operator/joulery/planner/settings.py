@@ -17,6 +17,8 @@ class PlannerSettings:
             believed within two minutes and not after half a window.
         peak_deviations: standard deviations of the samples above the level that the peak holds. Operating
             points leave 0.5 % of the requests for transients; 2 is the 98th percentile of a normal spread.
+        newest_deviations: standard deviations by which the newest sample must exceed the level to raise it; 1.5
+            makes a doubled load count at the poll that first shows it, and common noise not.
         prior_dispersion: index of dispersion assumed before samples tell: 1 is Poisson, 4 covers sessions.
         prior_weight: samples that this assumption counts for.
         rate_window_s: window behind one rate sample (Prometheus `rate()` over four polls), which turns an
@@ -50,6 +52,7 @@ class PlannerSettings:
     trend_window_s: float = 1800.0
     level_window_s: float = 120.0
     peak_deviations: float = 2.0
+    newest_deviations: float = 1.5
     prior_dispersion: float = 4.0
     prior_weight: float = 8.0
     rate_window_s: float = 60.0
