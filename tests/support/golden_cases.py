@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from fleets import (
     ALL_KNOBS,
     H100,
@@ -20,7 +21,6 @@ from fleets import (
     pool,
     variant,
 )
-
 from joulery.domain.demand import Demand
 from joulery.domain.keys import ObjectKey
 from joulery.domain.memory import PoolMemory, VariantMemory
@@ -109,7 +109,8 @@ def _cluster(spec: Mapping[str, Any]) -> Cluster:
 
 def _pool(spec: Mapping[str, Any]) -> Pool:
     variants = tuple(
-        variant(v["tp"], min_replicas=v.get("min", 0), max_replicas=v.get("max", 12)) for v in spec["variants"]
+        variant(v["tp"], min_replicas=v.get("min", 0), max_replicas=v.get("max", 12))
+        for v in spec["variants"]
     )
     knobs = frozenset(Knob(k) for k in spec["knobs"]) if "knobs" in spec else ALL_KNOBS
     key = ObjectKey("team", spec["name"])

@@ -17,8 +17,8 @@ class PlannerSettings:
             believed within two minutes and not after half a window.
         peak_deviations: standard deviations of the samples above the level that the peak holds. Operating
             points leave 0.5 % of the requests for transients; 2 is the 98th percentile of a normal spread.
-        newest_deviations: standard deviations by which the newest sample must exceed the level to raise it; 1.5
-            makes a doubled load count at the poll that first shows it, and common noise not.
+        newest_deviations: standard deviations by which the newest sample must exceed the level to raise it;
+            1.5 makes a doubled load count at the poll that first shows it, and common noise not.
         prior_dispersion: index of dispersion assumed before samples tell: 1 is Poisson, 4 covers sessions.
         prior_weight: samples that this assumption counts for.
         rate_window_s: window behind one rate sample (Prometheus `rate()` over four polls), which turns an
@@ -41,8 +41,9 @@ class PlannerSettings:
         startup_decay: weight of a shorter start against a longer one remembered; longer ones count at once,
             so the memory stays near the 90th percentile.
         startup_credible_factor: starts longer than this multiple of the declared time are crashes or waits.
-        clock_headroom: share of an operating point's rate that clock tables leave free: rates over half a
-            minute lag a rising load, and the governor looks every few seconds.
+        clock_headroom: share of an operating point's rate that clock tables leave free. None: points already
+            hold 99.5 %, load windows report the larger of two rates, and guards send a queue to the highest
+            clock.
         clock_dwell_s: samples in a row that must want less before an agent lowers a clock.
         replan_s: how long an up-only plan is not tried again after one that found nothing more.
         loading_utilisation: power of a loading GPU relative to its idle power with the model loaded.
@@ -67,7 +68,7 @@ class PlannerSettings:
     overdue_factor: float = 2.0
     startup_decay: float = 0.1
     startup_credible_factor: float = 4.0
-    clock_headroom: float = 0.1
+    clock_headroom: float = 0.0
     clock_dwell_s: float = 15.0
     replan_s: float = 60.0
     loading_utilisation: float = 1.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from golden_cases import load, play
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -1,0 +1,69 @@
+"""Level, trend and spread of the recent rate."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulery.planner.forecast import Forecast, forecast
+from joulery.planner.settings import PlannerSettings
+
+POLL_S = 15.0
+SETTINGS = PlannerSettings()
+
+
+def ahead(rates: list[float], *, startup_s: float = 120.0) -> Forecast:
+    samples = [(POLL_S * i, rate) for i, rate in enumerate(rates)]
+    return forecast(samples, epoch_s=300.0, startup_s=startup_s, settings=SETTINGS)
+
+
+def test_steady_load_has_no_trend_and_a_poisson_margin() -> None:
+    found = ahead([9.0] * 120)
+    assert found.trend_rps_per_s == pytest.approx(0.0, abs=1e-12)
+    assert found.mean_rps == pytest.approx(9.0)
+    # Poisson over a minute: the square root of 9/60, blended with the assumed dispersion of 4.
+    assert 2 * 0.387 <= found.peak_rps - 9.0 <= 2 * 0.5
+
+
+def test_rising_load_is_planned_for_the_epoch_and_the_start_up() -> None:
+    found = ahead([10.0 + 0.01 * POLL_S * i for i in range(120)], startup_s=360.0)
+    assert found.trend_rps_per_s == pytest.approx(0.01, rel=0.01)
+    assert found.peak_rps == pytest.approx(found.peak_now_rps + 0.01 * 660.0, rel=0.01)
+
+
+def test_falling_load_lowers_the_mean_and_not_the_peak() -> None:
+    found = ahead([30.0 - 0.01 * POLL_S * i for i in range(120)])
+    assert found.mean_rps < found.level_rps
+    assert found.peak_rps == found.peak_now_rps
+
+
+def test_bursty_load_gets_the_wider_margin() -> None:
+    generator = random.Random(1)
+    calm = ahead([10.0 + generator.gauss(0.0, 0.4) for _ in range(120)])
+    wild = ahead([10.0 + generator.gauss(0.0, 1.5) for _ in range(120)])
+    assert wild.peak_rps - wild.level_rps > 2.5 * (calm.peak_rps - calm.level_rps)
+
+
+def test_a_doubled_load_counts_at_the_poll_that_shows_it() -> None:
+    assert ahead([10.0] * 119 + [20.0]).peak_now_rps > 20.0
+
+
+def test_one_sample_is_enough_and_leaves_room_for_sessions() -> None:
+    found = ahead([10.0])
+    assert found.trend_rps_per_s == 0.0
+    assert found.peak_rps == pytest.approx(10.0 + 2.0 * (4.0 * 10.0 / 60.0) ** 0.5)
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=60), st.floats(1.0, 3.0))
+def test_more_load_never_gives_a_lower_peak(rates: list[float], factor: float) -> None:
+    assert ahead([r * factor for r in rates]).peak_rps >= ahead(rates).peak_rps - 1e-9
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=60))
+def test_the_peak_is_never_below_the_mean_of_the_last_minutes(rates: list[float]) -> None:
+    found = ahead(rates)
+    assert found.peak_now_rps >= sum(rates[-8:]) / len(rates[-8:]) - 1e-9
+    assert found.mean_rps >= 0.0
