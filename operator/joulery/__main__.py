@@ -70,6 +70,68 @@ def crds(
     print("---\n".join(render_all().values()), end="")
 
 
+@app.command()
+def explain(
+    file: Annotated[
+        Path | None, typer.Argument(help="YAML with pools and policies; none = the live cluster.")
+    ] = None,
+    requests_per_second: Annotated[float, typer.Option(help="Load of each pool in the file.")] = 4.0,
+    input_tokens: Annotated[int, typer.Option(help="Prompt length of its requests.")] = 1000,
+    output_tokens: Annotated[int, typer.Option(help="Answer length of its requests.")] = 200,
+    nodes: Annotated[int, typer.Option(help="Empty nodes of eight GPUs it may use.")] = 6,
+) -> None:
+    """Say what would be decided and why; nothing is written."""
+    from joulery.controller.explaining import Assumed, explain_file, explain_live
+    from joulery.settings import ControllerSettings
+
+    if file is None:
+        print(explain_live(ControllerSettings()))
+        return
+    print(explain_file(file, Assumed(requests_per_second, input_tokens, output_tokens, nodes)))
+
+
+@app.command()
+def demo(
+    day: Annotated[int, typer.Option(min=12, max=16, help="Day of May 2024 whose load curve is used.")] = 14,
+    seed: Annotated[int, typer.Option(help="Draws the emulated hardware's true parameters.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of summary.json and report.html.")] = Path("build/demo"),
+    knobs: Annotated[bool, typer.Option(help="Measure each knob's share by switching it off.")] = True,
+    keep_data: Annotated[bool, typer.Option(help="Keep the control plane's folder and logs.")] = False,
+) -> None:
+    """Run a day of public load on a real control plane with emulated GPUs, then replay it."""
+    from datetime import date
+
+    from joulery.demo.app import DemoOptions, run
+
+    options = DemoOptions(date(2024, 5, day), seed=seed, out=out, knobs=knobs, keep_data=keep_data)
+    raise typer.Exit(run(options))
+
+
+@app.command()
+def evaluate(
+    campaign: Annotated[bool, typer.Option(help="All days, seeds and start-up times.")] = False,
+    day: Annotated[int, typer.Option(min=12, max=16, help="Day of May 2024.")] = 14,
+    seed: Annotated[int, typer.Option(help="Draws the hidden truth.")] = 0,
+    startup_seconds: Annotated[float, typer.Option(help="Start-up time of an instance.")] = 120.0,
+    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("build/evaluation.json"),
+) -> None:
+    """Replay public load request by request under every policy, without a cluster."""
+    import json
+    from datetime import date
+
+    from joulery.simulator.campaign import Campaign, run_campaign
+    from joulery.simulator.evaluation import Case
+    from joulery.simulator.evaluation import evaluate as evaluate_case
+
+    if campaign:
+        run_campaign(Campaign(), out)
+    else:
+        result = evaluate_case(Case(date(2024, 5, day), seed, startup_seconds), knobs=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"schemaVersion": 1, "cases": [result]}, indent=1))
+    print(out)
+
+
 def main() -> None:
     """Entry point: errors that a person can mend are one line and exit code 2."""
     try:
