@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +18,11 @@ import pytest
 from cluster import external_or_embedded
 from cut_line import CutLine
 from emulated import engine_deployment, eventually, fetch, pool_truth
+from joulery.agent.pod_resources import PodResources
 from joulery.emulator.apiserver import ApiServer, NotFoundError
 from joulery.emulator.cluster_access import Cluster
 from joulery.emulator.nodes import EMULATED_LABEL, node_manifest
+from joulery.emulator.nvml_shim.build import build_shim
 from joulery.emulator.podresources import SERVICE, message_types
 from joulery.emulator.world import EmulatedWorld, WorldConfig
 from joulery.errors import ConfigError
@@ -99,6 +105,23 @@ async def listed_gpus(world: EmulatedWorld, node: str) -> dict[str, list[str]]:
     }
 
 
+def lock_clocks(state: Path, uuids: tuple[str, ...], highest_mhz: int) -> list[int]:
+    """Lock GPUs as an agent would, in a process that loads our NVML; the SM clocks half a second later."""
+    program = """
+import sys, time, pynvml as nvml
+nvml.nvmlInit()
+gpus = [nvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in sys.argv[2:]]
+for gpu in gpus:
+    nvml.nvmlDeviceSetGpuLockedClocks(gpu, 210, int(sys.argv[1]))
+time.sleep(0.5)
+print(*(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM) for gpu in gpus))
+"""
+    environment = {**os.environ, "JOULERY_NVML_STATE": str(state), "LD_LIBRARY_PATH": str(build_shim())}
+    command = [sys.executable, "-c", program, str(highest_mhz), *uuids]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return [int(word) for word in done.stdout.split()]
+
+
 def steady_requests(world: EmulatedWorld, count: int, outputs: int) -> None:
     start_s = world.now_s + 0.2
     arrivals = start_s + np.arange(count) * 0.01
@@ -119,6 +142,8 @@ async def test_pods_become_ready_after_their_startup_time_and_answer_at_their_ow
     assert not any(is_ready(pod) for pod in loading)
     pods = await ready_pods(api, 3)
     assert 1.8 <= world.now_s - before_s <= 10.0
+    reasons = [c.get("reason") for pod in pods for c in pod["status"]["conditions"]]
+    assert "ContainersNotReady" not in reasons
     addresses = {pod["status"]["podIP"] for pod in pods}
     assert len(addresses) == 3
     for address in addresses:
@@ -178,6 +203,21 @@ async def test_a_pod_killed_at_the_end_of_its_grace_period_loses_its_requests_to
     await scale(api, "chat-tp4", 1)
     await ready_pods(api, 1)
     assert world.outcomes().pools[POOL].requests.retried == 5
+
+
+async def test_a_clock_locked_through_the_driver_library_reaches_the_pods_engine(
+    world: EmulatedWorld, api: ApiServer
+) -> None:
+    await api.create(DEPLOYMENTS, engine_deployment("chat-tp4", replicas=1, gpus=4, startup_s=0.1))
+    node = (await ready_pods(api, 1))[0]["spec"]["nodeName"]
+    client = PodResources(world.pod_resources_socket(node), 5.0)
+    (held,) = await client.list()
+    await client.close()
+    assert len(held.device_ids) == 4
+    shown_mhz = await asyncio.to_thread(lock_clocks, world.nvml_state(node), held.device_ids, 990)
+    assert shown_mhz == [990] * 4
+    (instance,) = world.engines.instances(world.engines.accounts[POOL])
+    assert instance.clock_mhz == 990
 
 
 async def test_pods_deleted_and_recreated_behind_a_cut_line_are_found_again(

@@ -31,6 +31,8 @@ class Run:
     """A running emulator with two ready engines and its Prometheus."""
 
     cluster: Cluster
+    processes: ProcessGroup
+    command: list[str]
     child: Child
     control: EmulatorControl
     prometheus: Prometheus
@@ -46,13 +48,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         Prometheus(find_assets(), folder / "prometheus", scrape_interval_s=1.0) as prometheus,
     ):
         try:
-            child = processes.start("emulator", command(folder, cluster, prometheus))
+            arguments = command(folder, cluster, prometheus)
+            child = processes.start("emulator", arguments)
             control = EmulatorControl(folder / "emu")
             child.wait_until(lambda: control.is_ready, 30)
             deployment = engine_deployment("chat-tp4", replicas=2, gpus=4, startup_s=0.5)
             cluster.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
             cluster.kubectl("rollout", "status", "deployment/chat-tp4", "--timeout=30s")
-            yield Run(cluster, child, control, prometheus, folder)
+            yield Run(cluster, processes, arguments, child, control, prometheus, folder)
         finally:
             processes.stop(patience_s=15.0)
 
@@ -112,11 +115,25 @@ def test_a_schedule_for_an_unknown_pool_is_refused_by_name(run: Run) -> None:
         run.control.submit("default/other", np.zeros(1), one, one)
 
 
+def test_a_killed_emulator_is_followed_by_one_that_takes_over_its_nodes_and_pods(run: Run) -> None:
+    run.child.kill()
+    run.child = run.processes.start("emulator", run.command)
+    soon(lambda: run.control.is_ready, "the next emulator is ready")
+    soon(
+        lambda: value(run.prometheus, f'sum(vllm:request_success_total{{model_name="{MODEL}"}})') == 0,
+        "new engines",
+    )
+    one = np.ones(1, np.int64)
+    run.control.submit(POOL, np.zeros(1), one * 300, one * 40)
+    soon(lambda: run.control.status()["pools"][POOL]["finished"] == 1, "a request finished")
+    assert run.control.status()["pools"][POOL]["starts"] == 2
+
+
 def test_sigterm_writes_the_outcomes_and_takes_the_nodes_away(run: Run) -> None:
     run.child.end(patience_s=15.0)
     assert run.child.exit_code == 0
     outcomes = read_outcomes(run.folder / "emu" / "outcomes")
-    assert outcomes.summary["pools"][POOL]["finished"] == REQUESTS
+    assert outcomes.summary["pools"][POOL]["finished"] == 1
     assert outcomes.summary["lag"]["ticks"] > 40
     assert outcomes.summary["fleetEnergyJoules"] > outcomes.summary["pools"][POOL]["gpuEnergyJoules"] > 0
     nodes = run.cluster.kubectl("get", "nodes", "-l", "joulery.dev/emulated=true", "-o=name").stdout

@@ -57,8 +57,12 @@ class EmulatorControl:
 
     @property
     def is_ready(self) -> bool:
-        """Whether nodes are registered and it takes requests."""
-        return (self._data / READY_FILE).exists()
+        """Whether nodes are registered and it takes requests; False for one that was killed."""
+        try:
+            self.status()
+        except EmulatorError:
+            return False
+        return True
 
     @property
     def nodes(self) -> tuple[str, ...]:

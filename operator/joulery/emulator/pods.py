@@ -91,7 +91,7 @@ def running_status(pod: PodSpec, address: str, started: str, *, ready: bool) -> 
 
 def crashing_status(pod: PodSpec, started: str, problem: str) -> Json:
     """Status of a pod whose engine does not come up; the message says why."""
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": problem}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": problem}, "running": None}
     states = [
         {**_container_status(pod, name, image, started, ready=False), "state": waiting, "started": False}
         for name, image in pod.containers
@@ -109,7 +109,9 @@ def _status(
 ) -> Json:
     now = utc_now()
     truths = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
-    where: Json = {} if address is None else {"podIP": address, "podIPs": [{"ip": address}]}
+    # Strategic patches merge the list by address: what an earlier emulator wrote would stay beside ours.
+    ips = [{"$patch": "replace"}, {"ip": address}]
+    where: Json = {} if address is None else {"podIP": address, "podIPs": ips}
     return {
         **where,
         "phase": phase,
@@ -121,13 +123,14 @@ def _status(
 
 
 def _condition(kind: str, truth: bool, pod: PodSpec, now: str) -> Json:
-    condition: Json = {"type": kind, "status": str(truth), "lastTransitionTime": now}
-    if not truth:
-        condition |= {
-            "reason": "ContainersNotReady",
-            "message": f"containers with unready status: [{pod.container}]",
-        }
-    return condition
+    # None takes away what an earlier patch left: strategic patches merge field by field.
+    return {
+        "type": kind,
+        "status": str(truth),
+        "lastTransitionTime": now,
+        "reason": None if truth else "ContainersNotReady",
+        "message": None if truth else f"containers with unready status: [{pod.container}]",
+    }
 
 
 def _container_status(pod: PodSpec, name: str, image: str, started: str, *, ready: bool) -> Json:
@@ -139,5 +142,5 @@ def _container_status(pod: PodSpec, name: str, image: str, started: str, *, read
         "ready": ready,
         "started": True,
         "restartCount": 0,
-        "state": {"running": {"startedAt": started}},
+        "state": {"running": {"startedAt": started}, "waiting": None},
     }

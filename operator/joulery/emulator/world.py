@@ -39,6 +39,7 @@ TICK_NS = 25_000_000
 _METER_TICKS = 4
 _TIMELINE_TICKS = 40
 _NS_PER_S = 1_000_000_000
+_REMOVAL_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +199,18 @@ class EmulatedWorld:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._objects.remove()
+        await self._remove_nodes()
         await asyncio.gather(*(server.stop() for server in self._sockets))
         await self._server.close()
         for meters in self._meters.values():
             meters.close()
+
+    async def _remove_nodes(self) -> None:
+        try:
+            async with asyncio.timeout(_REMOVAL_S):
+                await self._objects.remove()
+        except TimeoutError:
+            self._report("the API server does not answer: the emulated nodes' objects stay behind")
 
 
 def _held_gpus(kubelet: Kubelet, node: str, uuids: Sequence[str]) -> Callable[[], list[HeldGpus]]:
