@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import cluster_fixture
 from fake_node import FakeNode
 
 
@@ -20,3 +21,6 @@ async def node() -> AsyncIterator[FakeNode]:
             yield made
         finally:
             await made.stop()
+
+
+cluster = cluster_fixture()

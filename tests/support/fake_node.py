@@ -26,6 +26,8 @@ from joulery.emulator.gpus import ClockLock, NodeGpus, Shown
 from joulery.emulator.nvml_shim.build import build_shim
 
 NODE = "gpu-node-0"
+# Every request of a fake engine has this long a prompt.
+PROMPT_TOKENS = 500.0
 SOURCE_ROOT = Path(__file__).parents[2] / "operator"
 
 
@@ -113,6 +115,7 @@ class FakeEngine:
                 "# TYPE vllm:prompt_tokens_total counter",
                 f"vllm:prompt_tokens_total{labels} {self._tokens[0]}",
                 f"vllm:generation_tokens_total{labels} {self._tokens[1]}",
+                f"vllm:time_to_first_token_seconds_count{labels} {self._tokens[0] / PROMPT_TOKENS}",
                 "",
             )
         )

@@ -1,4 +1,4 @@
-"""Reads the five numbers that the agent needs from an engine's `/metrics` page."""
+"""Reads the six numbers that the agent needs from an engine's `/metrics` page."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ _CHUNK_BYTES = 2**16
 _KEEP_ALIVE_S = 75.0
 _PROMPT, _GENERATION = "prompt_tokens", "generation_tokens"
 _RUNNING, _WAITING, _KV = "running", "waiting", "kv_usage"
-_FIELDS = (_PROMPT, _GENERATION, _RUNNING, _WAITING, _KV)
+# Requests are counted by their first tokens, as the window wants them.
+_REQUESTS = "requests"
+_FIELDS = (_PROMPT, _GENERATION, _REQUESTS, _RUNNING, _WAITING, _KV)
 
 
 def _field_by_series() -> Mapping[bytes, str]:
     """Series of every supported version: a binding does not say which version runs."""
-    return {str(getattr(m, name)).encode(): name for m in vllm_metrics.SUPPORTED for name in _FIELDS}
+    named = (_PROMPT, _GENERATION, _RUNNING, _WAITING, _KV)
+    plain = {str(getattr(m, name)).encode(): name for m in vllm_metrics.SUPPORTED for name in named}
+    return plain | {f"{m.ttft}_count".encode(): _REQUESTS for m in vllm_metrics.SUPPORTED}
 
 
 _FIELD_BY_SERIES = _field_by_series()
@@ -55,6 +59,7 @@ def parse_page(page: bytes, at_s: float) -> EngineReading:
         at_s=at_s,
         prompt_tokens_total=values[_PROMPT],
         generation_tokens_total=values[_GENERATION],
+        requests_total=values[_REQUESTS],
         running_requests=values[_RUNNING],
         waiting_requests=values[_WAITING],
         kv_usage=values[_KV],

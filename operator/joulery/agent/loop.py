@@ -48,6 +48,7 @@ class ClockLoop:
         self._started_s = time.monotonic()
         self._pods: tuple[PodDevices, ...] = ()
         self._pods_read_s = self._started_s
+        self._pods_known = False
         self._pods_asked_s = float("-inf")
         self._pods_asked_for: tuple[Binding, ...] = ()
         self._book = BindingBook()
@@ -59,6 +60,8 @@ class ClockLoop:
     async def run_epoch(self) -> None:
         """One epoch; what goes wrong ends in verdicts."""
         ports, now_s = self._ports, time.monotonic()
+        # One look at the picture, since it may change at every await below.
+        is_complete = ports.picture.is_complete
         directive = ports.picture.directive or NodeDirective(ports.picture.node, "", (), ())
         # 1. Who holds which GPU, and what the GPUs show.
         await asyncio.gather(self._read_pods(directive.bindings, now_s), ports.board.read())
@@ -66,7 +69,8 @@ class ClockLoop:
         self._book = resolution.book
         ports.board.assign(resolution.holders)
         # 2. At the start, locks that an earlier agent left wait for the objects that may confirm them.
-        if not ports.picture.is_complete and now_s - self._started_s < self._settings.start_grace_s:
+        is_known = is_complete and self._pods_known
+        if not is_known and now_s - self._started_s < self._settings.start_grace_s:
             return
         # 3. What each engine does, and the clock that suffices for it.
         readings = await self._read_engines(resolution.instances)
@@ -92,7 +96,7 @@ class ClockLoop:
             if now_s - self._pods_read_s > self._settings.pod_resources_hold_s:
                 self._pods = ()
             return
-        self._pods_read_s, self.pod_problem = now_s, None
+        self._pods_read_s, self._pods_known, self.pod_problem = now_s, True, None
 
     async def _read_engines(
         self, instances: Sequence[BoundInstance]

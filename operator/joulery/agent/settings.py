@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from joulery.domain.load_window import LoadWindow
+
 
 class AgentSettings(BaseSettings):
     """Environment variables `JOULERY_...`; times in seconds."""
@@ -44,7 +46,9 @@ class AgentSettings(BaseSettings):
         gt=0,
         description="replaces the EnergyPolicy's clock epoch, for squeezed demos and tests",
     )
-    load_window_s: float = Field(default=30.0, gt=0, description="token rates are taken over this window")
+    load_window_s: float = Field(
+        default=LoadWindow().length_s, gt=0, description="token rates are taken over this window"
+    )
     # The objects arrive in well under a second; an API server that restarts needs a few.
     start_grace_s: float = Field(
         default=15.0, ge=0, description="how long locks found at start wait for bindings"

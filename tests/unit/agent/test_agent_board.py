@@ -126,7 +126,7 @@ async def test_worker_refuses_calls_while_a_late_one_is_out_and_skips_orders_giv
         await worker.call(lambda device: device.lock(1000))
     gpu.gate.set()
     async with asyncio.timeout(5):
-        while worker.is_stuck:
+        while worker.is_stuck:  # noqa: ASYNC110 - the thread has no event to wait for
             await asyncio.sleep(0.01)
     await worker.call(lambda device: device.reset())
     assert gpu.calls == ["lock 900", "reset"], "the refused order never reached the GPU"

@@ -40,6 +40,7 @@ def test_cache_use_of_older_versions_is_understood() -> None:
     [
         "prompt_tokens_total",
         "generation_tokens_total",
+        "time_to_first_token_seconds_count",
         "num_requests_running",
         "num_requests_waiting",
         "kv_cache_usage_perc",

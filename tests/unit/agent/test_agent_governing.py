@@ -27,7 +27,7 @@ class Instance:
     def read(self, tokens_per_s: float, **gauges: float) -> int:
         self.at_s += 5.0
         self.tokens += 5.0 * tokens_per_s
-        reading = EngineReading(self.at_s, self.tokens, self.tokens, 8.0, 0.0, 0.2)
+        reading = EngineReading(self.at_s, self.tokens, self.tokens, self.tokens / 500.0, 8.0, 0.0, 0.2)
         return self._step(replace(reading, **gauges))
 
     def miss(self) -> int:
@@ -88,6 +88,8 @@ def test_queue_that_persists_takes_the_highest_clock() -> None:
 def test_clock_of_an_old_table_is_brought_inside_the_new_one() -> None:
     instance = settled()
     narrow = replace(TABLE, lowest_mhz=1400, highest_mhz=1600)
-    reading = EngineReading(instance.at_s + 5.0, instance.tokens, instance.tokens, 8.0, 0.0, 0.2)
+    reading = EngineReading(
+        instance.at_s + 5.0, instance.tokens, instance.tokens, instance.tokens / 500.0, 8.0, 0.0, 0.2
+    )
     _, wish = step(instance.state, narrow, reading)
     assert wish.clock_mhz == 1400
