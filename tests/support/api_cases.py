@@ -167,6 +167,7 @@ def gpu_node() -> Manifest:
                     "lowestMHz": 900,
                     "highestMHz": 1980,
                     "dwellMilliseconds": 15000,
+                    "promptWeightPercent": 80,
                     "guards": {
                         "maxRunningRequests": 192,
                         "maxKVUsagePercent": 85,

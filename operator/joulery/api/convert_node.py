@@ -78,6 +78,7 @@ def _table_spec(table: ClockTable) -> api.Table:
         lowest_mhz=table.lowest_mhz,
         highest_mhz=table.highest_mhz,
         dwell_milliseconds=round(table.dwell_s * 1000),
+        prompt_weight_percent=round(table.prompt_weight * 100),
         guards=api.Guards(
             max_running_requests=table.guards.max_running_requests,
             max_kv_usage_percent=round(table.guards.max_kv_usage * 100),
@@ -109,6 +110,7 @@ def _table(table: api.Table) -> ClockTable:
             max_queue_age_s=table.guards.max_queue_age_milliseconds / 1000,
         ),
         dwell_s=table.dwell_milliseconds / 1000,
+        prompt_weight=table.prompt_weight_percent / 100,
     )
 
 

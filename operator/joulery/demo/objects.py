@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulery.domain.policy import Policy
+from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS
 from joulery.domain.pool import Pool, Variant
 
 Manifest = dict[str, Any]
@@ -29,7 +30,7 @@ def deployment(pool: Pool, variant: Variant, replicas: int, startup_s: float) ->
             f"--tensor-parallel-size={variant.tensor_parallel_size}",
             f"--max-num-batched-tokens={variant.token_budget}",
             f"--max-num-seqs={variant.max_num_seqs}",
-            "--max-model-len=16384",
+            f"--max-model-len={MAX_MODEL_LENGTH_TOKENS}",
         ],
         "ports": [{"name": "http", "containerPort": pool.engine.metrics_port}],
         "resources": {"limits": {"nvidia.com/gpu": str(variant.tensor_parallel_size)}},

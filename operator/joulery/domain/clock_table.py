@@ -29,7 +29,11 @@ class ClockGuards:
 
 @dataclass(frozen=True, slots=True)
 class ClockTable:
-    """Rows by rising load; beyond the last row `highest_mhz` holds. `dwell_s` delays every way down."""
+    """Rows by rising load; beyond the last row `highest_mhz` holds. `dwell_s` delays every way down.
+
+    A row carries a load when `prompt_weight` of its prompt rate's share and the rest of its generation rate's
+    share sum to at most one: two tests, one per rate, would answer the noise of whichever is higher just now.
+    """
 
     name: str
     rows: tuple[ClockRow, ...]
@@ -37,6 +41,13 @@ class ClockTable:
     highest_mhz: int
     guards: ClockGuards = ClockGuards()
     dwell_s: float = 15.0
+    prompt_weight: float = 0.5
+
+    def carries(self, row: ClockRow, sample: EngineSample) -> bool:
+        """Whether a row's clock suffices for the sample's rates."""
+        prompt = _share(sample.prompt_tokens_per_s, row.prompt_tokens_per_s)
+        generation = _share(sample.generation_tokens_per_s, row.generation_tokens_per_s)
+        return self.prompt_weight * prompt + (1.0 - self.prompt_weight) * generation <= 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +82,7 @@ def wanted_clock_mhz(table: ClockTable, sample: EngineSample) -> int:
     ):
         return table.highest_mhz
     for row in table.rows:
-        if (
-            sample.prompt_tokens_per_s <= row.prompt_tokens_per_s
-            and sample.generation_tokens_per_s <= row.generation_tokens_per_s
-        ):
+        if table.carries(row, sample):
             return min(max(row.clock_mhz, table.lowest_mhz), table.highest_mhz)
     return table.highest_mhz
 
@@ -89,3 +97,9 @@ def govern(table: ClockTable, state: GovernorState, sample: EngineSample) -> Gov
     if sample.at_s - since >= table.dwell_s:
         return GovernorState(wanted, None, highest_since)
     return replace(state, lower_since_s=since, highest_since_s=highest_since)
+
+
+def _share(rate: float, limit: float) -> float:
+    if limit > 0.0:
+        return rate / limit
+    return 0.0 if rate <= 0.0 else float("inf")

@@ -20,6 +20,8 @@ from joulery.emulator.traffic import PoolOutcome
 
 SCHEMA_VERSION = 1
 _NS = 1e-9
+# Tensor-parallel sizes whose instances the timeline counts apart.
+_SIZES = (1, 2, 4, 8)
 
 # What a reader must know to judge the figures; part of every summary.
 DECLARED: Mapping[str, object] = {
@@ -143,7 +145,9 @@ def pool_columns(account: PoolAccount, instances: list[Instance]) -> dict[str, f
     gpus = sum(i.options.tensor_parallel_size for i in instances)
     clock_sum = sum(i.options.tensor_parallel_size * i.clock_mhz for i in instances)
     phases = [i.phase for i in instances]
+    sizes = [i.options.tensor_parallel_size for i in instances if i.phase is not InstancePhase.DRAINING]
     return {
+        **{f"tp{size}": sizes.count(size) for size in _SIZES},
         "loading": phases.count(InstancePhase.LOADING),
         "serving": phases.count(InstancePhase.SERVING),
         "draining": phases.count(InstancePhase.DRAINING),

@@ -44,6 +44,9 @@ class PlannerSettings:
         clock_headroom: share of an operating point's rate that clock tables leave free. None: points already
             hold 99.5 %, load windows report the larger of two rates, and guards send a queue to the highest
             clock.
+        burst_headroom: further share left free per unit that the root of the index of dispersion exceeds 1.
+            Chat (1 to 2) needs none; code (about 13) kept 99 % with three tenths, found by replay.
+        most_headroom: bound on both together, beyond which instances and not clocks are the answer.
         clock_dwell_s: samples in a row that must want less before an agent lowers a clock.
         replan_s: how long an up-only plan is not tried again after one that found nothing more.
         loading_utilisation: power of a loading GPU relative to its idle power with the model loaded.
@@ -69,6 +72,8 @@ class PlannerSettings:
     startup_decay: float = 0.1
     startup_credible_factor: float = 4.0
     clock_headroom: float = 0.0
+    burst_headroom: float = 0.12
+    most_headroom: float = 0.4
     clock_dwell_s: float = 15.0
     replan_s: float = 60.0
     loading_utilisation: float = 1.0

@@ -38,6 +38,7 @@ class OperatingPoints:
         p99_ttft_ms, p99_tpot_ms: `[clock]`, at the highest rate.
         best_ttft_ms, best_tpot_ms: `[clock]`, what the required share of requests stays within, each alone.
         seed_spread: Relative spread of the highest rate over seeds, at the highest clock.
+        prompt_time_share: Share of the time that one more request costs which its prompt takes.
     """
 
     clocks_mhz: tuple[int, ...]
@@ -53,6 +54,7 @@ class OperatingPoints:
     requests: int
     seed_spread: float
     idle_w: float
+    prompt_time_share: float
 
     def rate_at(self, clock_index: int) -> float:
         """Highest rate within the objective at a clock, requests per second."""
@@ -127,7 +129,20 @@ def points_of_trials(trials: Sequence[Trial], clocks_mhz: Sequence[int]) -> Oper
         requests=len(trial.sample),
         seed_spread=float(np.ptp(tops) / top) if top > 0.0 else 0.0,
         idle_w=trial.model.idle_loaded_w,
+        prompt_time_share=_prompt_time_share(trial),
     )
+
+
+def _prompt_time_share(trial: Trial) -> float:
+    """Prompt tokens against a sequence's own time and context per answer token, at the highest clock.
+
+    Iterations also have costs that no request adds to (launch, streaming of weights); those count for neither.
+    """
+    at_top = trial.model.at_clock(trial.model.max_clock_mhz)
+    inputs, outputs = float(trial.sample.input_tokens.mean()), float(trial.sample.output_tokens.mean())
+    prompt_ps = at_top.compute_token_ps * inputs
+    answer_ps = (at_top.sequence_ps + at_top.context_token_ps * (inputs + outputs / 2.0)) * outputs
+    return prompt_ps / (prompt_ps + answer_ps)
 
 
 def clock_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -54,7 +54,7 @@ class Instance:
     ready_s: float = float("inf")
     loading_energy_j: float = 0.0
     engine: Engine | None = None
-    window: LoadWindow = field(default_factory=LoadWindow)
+    window: LoadWindow | None = None
     governor: GovernorState | None = None
     clock_changes: int = 0
     deletion_cost: int = 0
@@ -105,7 +105,7 @@ class Instance:
         else:
             self.phase = Phase.DRAINING
 
-    def govern(self, table: ClockTable, now_s: float) -> None:
+    def govern(self, table: ClockTable, now_s: float, window_s: float) -> None:
         """One clock epoch of the node agent: read the engine's counters, look the clock up, set it."""
         if self.engine is None:
             return
@@ -114,11 +114,12 @@ class Instance:
             now_s,
             counters.prompt_tokens_total,
             counters.generation_tokens_total,
+            counters.requests_total,
             counters.running,
             counters.waiting,
             counters.kv_usage,
         )
-        self.window = self.window.push(reading)
+        self.window = (self.window or LoadWindow(window_s)).push(reading)
         sample = self.window.sample()
         if sample is None:
             return

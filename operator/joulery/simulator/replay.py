@@ -14,11 +14,12 @@ from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.domain.pool import Pool
+from joulery.domain.reasons import RESHARD_SHRINK, RESHARD_SURGE
 from joulery.domain.vllm_metrics import token_edges
 from joulery.simulator.instances import Phase
 from joulery.simulator.measurement import DemandMeter
 from joulery.simulator.result import RunFigures, Served
-from joulery.simulator.traces import LONGEST_INPUT_TOKENS, NS_PER_S, Requests
+from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS, NS_PER_S, Requests
 from joulery.simulator.world import PoolWorld, World, finished_arrays
 
 
@@ -30,7 +31,7 @@ class Timing:
     demand_poll_s: float = 15.0
     clock_epoch_s: float = 5.0
     rate_window_s: float = 60.0
-    scale_delay_s: float = 0.0
+    load_window_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +78,20 @@ class _Tally:
     last_up_s: dict[ObjectKey, float] = field(default_factory=dict)
     last_down_s: dict[ObjectKey, float] = field(default_factory=dict)
 
-    def count(
-        self, actions: Actions, pools: Mapping[ObjectKey, PoolWorld], now_s: float, dwell_s: float
-    ) -> None:
+    def count(self, actions: Actions, now_s: float, dwell_s: float) -> None:
         """Count one poll's actions; an up within the dwell after a down is an up after a down."""
         self.plans += actions.made_plan
         self.up_only_plans += actions.up_only
         for change in actions.changes:
-            resharding = any(v != change.variant and n > 0 for v, n in pools[change.pool].desired.items())
-            self.reshard_moves += resharding
-            if change.want > change.seen:
+            if change.reason in (RESHARD_SURGE, RESHARD_SHRINK):
+                self.reshard_moves += 1
+            elif change.want > change.seen:
                 self.scale_ups += 1
-                self.ups_after_downs += (
-                    now_s - self.last_down_s.get(change.pool, -np.inf) < dwell_s and not resharding
-                )
+                self.ups_after_downs += now_s - self.last_down_s.get(change.pool, -np.inf) < dwell_s
                 self.last_up_s[change.pool] = now_s
             else:
                 self.scale_downs += 1
-                within = now_s - self.last_up_s.get(change.pool, -np.inf) < dwell_s
-                self.downs_within_dwell += within and not resharding
+                self.downs_within_dwell += now_s - self.last_up_s.get(change.pool, -np.inf) < dwell_s
                 self.last_down_s[change.pool] = now_s
 
 
@@ -152,7 +148,7 @@ class Replay:
                 instance.clock_changes = 0
 
     def _meter(self, world: PoolWorld) -> DemandMeter:
-        edges = np.array(token_edges(LONGEST_INPUT_TOKENS), dtype=np.int64)
+        edges = np.array(token_edges(MAX_MODEL_LENGTH_TOKENS), dtype=np.int64)
         return DemandMeter(world.pool.key, edges, self.timing.rate_window_s)
 
     def _serve(self, start_s: float, end_s: float, arrived: dict[ObjectKey, int]) -> None:
@@ -171,7 +167,7 @@ class Replay:
             for instance in world.serving():
                 table = tables.get(instance.name)
                 if table is not None:
-                    instance.govern(table, now_s)
+                    instance.govern(table, now_s, self.timing.load_window_s)
 
     def _poll(
         self, now_s: float, meters: Mapping[ObjectKey, DemandMeter], arrived: Mapping[ObjectKey, int]
@@ -183,7 +179,7 @@ class Replay:
             at_s = self.epoch_s + now_s
             demand[key] = meters[key].poll(at_s, arrived[key], world.collect(), running, waiting)
         actions = self.policy.step(self.world.snapshot(now_s, self.epoch_s), demand)
-        self.tally.count(actions, self.world.pools, now_s, self.dwell_s)
+        self.tally.count(actions, now_s, self.dwell_s)
         for change in actions.changes:
             self.world.apply(change, now_s)
         if self.on_poll is not None:

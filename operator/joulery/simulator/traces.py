@@ -23,6 +23,8 @@ DAY_S = 86_400
 _WINDOW_S = 600
 # Longer prompts lie outside the nine classes (0.01 % of conversation requests): cut to the longest bound.
 LONGEST_INPUT_TOKENS = 8192
+# `--max-model-len` of the engines: the edges of vLLM's token histograms reach up to it.
+MAX_MODEL_LENGTH_TOKENS = 16_384
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

@@ -27,10 +27,23 @@ TABLE = ClockTable(
 QUIET = EngineSample(100.0, 500, 100, 4, 0, 0.1)
 
 
-def test_the_first_row_that_carries_both_loads_decides() -> None:
+def test_the_first_row_that_carries_the_weighted_load_decides() -> None:
     assert wanted_clock_mhz(TABLE, QUIET) == 1200
-    assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=1500)) == 1590
-    assert wanted_clock_mhz(TABLE, replace(QUIET, generation_tokens_per_s=550)) == 1980
+    assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=1500)) == 1200  # 0.5 x 1.5 + 0.5 x 0.5
+    assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=1600)) == 1590
+    assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=2000, generation_tokens_per_s=550)) == 1980
+
+
+def test_a_rate_that_weighs_little_moves_the_clock_little() -> None:
+    prompt_bound = replace(TABLE, prompt_weight=0.9)
+    assert wanted_clock_mhz(prompt_bound, replace(QUIET, generation_tokens_per_s=900)) == 1200
+    assert wanted_clock_mhz(prompt_bound, replace(QUIET, prompt_tokens_per_s=1500)) == 1590
+
+
+def test_a_row_without_a_rate_carries_none_of_it() -> None:
+    silent = replace(TABLE, rows=(ClockRow(1000, 0, 1200),))
+    assert wanted_clock_mhz(silent, replace(QUIET, generation_tokens_per_s=0)) == 1200
+    assert wanted_clock_mhz(silent, QUIET) == 1980
 
 
 def test_beyond_the_last_row_the_highest_clock_holds() -> None:
@@ -47,7 +60,7 @@ def test_each_guard_alone_means_the_highest_clock(signal: dict[str, float]) -> N
 
 
 def test_it_rises_at_once() -> None:
-    state = govern(TABLE, GovernorState(1200), replace(QUIET, prompt_tokens_per_s=1500))
+    state = govern(TABLE, GovernorState(1200), replace(QUIET, prompt_tokens_per_s=1800))
     assert state.clock_mhz == 1590
 
 

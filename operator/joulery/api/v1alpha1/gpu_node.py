@@ -70,6 +70,14 @@ class Table(ApiModel):
         int,
         Field(ge=0, le=3_600_000, description="Lower load must last this long, in ms, before a step down."),
     ] = 15_000
+    prompt_weight_percent: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description="Weight of the prompt rate in a row's load, in percent; the rest is the generation rate's.",
+        ),
+    ] = 50
     guards: Annotated[Guards, Field(description="Signals that override the rows. Default: as below.")] = (
         Field(default_factory=Guards)
     )
