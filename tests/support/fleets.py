@@ -246,6 +246,7 @@ def made_up_points(
         mean_output_tokens=200.0,
         requests=6000,
         seed_spread=0.01,
+        prompt_time_share=0.5,
         idle_w=tp * 105.0,
     )
 

@@ -35,7 +35,7 @@ def tables_of(
 
 
 def headroom_of(view: PoolView, settings: PlannerSettings) -> float:
-    """Share of each row's rate left free: more for bursty traffic, in tenths so that tables keep their names."""
+    """Share of each row's rate left free: more for bursty traffic, in tenths so that names last."""
     if view.forecast is None:
         return settings.clock_headroom
     burst = settings.burst_headroom * (math.sqrt(view.forecast.dispersion(settings.rate_window_s)) - 1.0)

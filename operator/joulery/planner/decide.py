@@ -48,8 +48,8 @@ def decide(
         catalog: operating points, remembered between calls.
         profile_problems: why profiles that exist are not in `profiles`, by name.
     """
-    settings = settings or PlannerSettings()
     policy = cluster_wide(policies) or Policy("default")
+    settings = (settings or PlannerSettings()).at(policy.cadence)
     now_s = fleet.observed_at_s
 
     # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.

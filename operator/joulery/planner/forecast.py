@@ -35,6 +35,10 @@ class Forecast:
     peak_rps: float
     peak_now_rps: float
 
+    def dispersion(self, rate_window_s: float) -> float:
+        """Index of dispersion of the arrivals, 1 for Poisson, from the spread of rates over such windows."""
+        return max(1.0, self.spread_rps**2 * rate_window_s / self.level_rps) if self.level_rps > 0.0 else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -50,7 +54,7 @@ def forecast(
 
     The horizon is one plan epoch, until the next decision, plus the start-up that it would then need.
     """
-    line = _fit(samples)
+    line = _fit(samples, settings.trend_window_s / 6.0)
     recent = _recent_mean(samples, settings.level_window_s)
     spread = math.sqrt(_variance(line.variance, len(samples), max(line.end_rps, recent), settings))
     # A step is believed as far as it exceeds what noise does to a mean over two minutes, or to one sample.
@@ -67,7 +71,7 @@ def forecast(
     )
 
 
-def _fit(samples: Sequence[Sample]) -> _Line:
+def _fit(samples: Sequence[Sample], least_span_s: float) -> _Line:
     """Least squares line through the samples, evaluated at the newest."""
     n = len(samples)
     newest_s = samples[-1][0]
@@ -79,8 +83,8 @@ def _fit(samples: Sequence[Sample]) -> _Line:
         tt += dt * dt
         tr += dt * dr
         rr += dr * dr
-    # A slope from a handful of samples is all noise: none before five minutes of them.
-    slope = tr / tt if n >= 3 and samples[-1][0] - samples[0][0] >= 300.0 else 0.0
+    # A slope from a handful of samples is all noise: none before a sixth of the window is filled.
+    slope = tr / tt if n >= 3 and samples[-1][0] - samples[0][0] >= least_span_s else 0.0
     residual = max(0.0, rr - slope * tr)
     return _Line(mean_r - slope * mean_t, slope, residual)
 

@@ -13,8 +13,6 @@ from joulery.domain.demand import Demand, LengthHistogram
 from joulery.planner.settings import PlannerSettings
 from joulery.serving.mix import LengthMix, of_histograms
 
-# Tokens are counted as they come and requests as they end; over five minutes the two belong together.
-_MEANS_BELONG_AFTER_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def accepted_mix(
     held: LengthMix | None, average: LengthAverage | None, settings: PlannerSettings
 ) -> LengthMix | None:
     """The mix to plan for: the held one until the average has drifted beyond the threshold."""
-    measured = _mix(average) if average is not None else None
+    measured = _mix(average, settings) if average is not None else None
     if measured is None:
         return held
     if held is not None and held.distance(measured) <= settings.mix_drift:
@@ -62,8 +60,9 @@ def accepted_mix(
     return measured
 
 
-def _mix(average: LengthAverage) -> LengthMix | None:
-    if average.at_s - average.since_s < _MEANS_BELONG_AFTER_S:
+def _mix(average: LengthAverage, settings: PlannerSettings) -> LengthMix | None:
+    # Tokens are counted as they come and requests as they end: only over a while do the two belong together.
+    if average.at_s - average.since_s < settings.settle_s:
         return of_histograms(average.inputs, average.outputs)
     return of_histograms(
         average.inputs,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from joulery.domain.policy import Cadence
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,25 @@ class PlannerSettings:
     replan_s: float = 60.0
     loading_utilisation: float = 1.0
     longest_count: int = 256
+
+    def at(self, cadence: Cadence) -> PlannerSettings:
+        """The same at another cadence: windows that count polls shrink or grow with the poll interval.
+
+        The rate window is Prometheus' own and stays.
+        """
+        factor = cadence.demand_poll_s / Cadence().demand_poll_s
+        if factor == 1.0:
+            return self
+        return replace(self, **{name: getattr(self, name) * factor for name in _COUNTED_IN_POLLS})
+
+
+_COUNTED_IN_POLLS = (
+    "trend_window_s",
+    "level_window_s",
+    "mix_window_s",
+    "settle_s",
+    "unschedulable_s",
+    "blocked_s",
+    "clock_dwell_s",
+    "replan_s",
+)
