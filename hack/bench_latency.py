@@ -1,8 +1,8 @@
 """From the poll that returns a changed sample to the `/scale` patch, with ten pools on a real control plane.
 
-The controller runs as its own process. Demand comes from an HTTP endpoint that speaks Prometheus' API with
-SYNTHESISED figures (tests/support/fake_prometheus.py), one pool's load being stepped up at a time; the patch is
-timed by the API server's audit log. Polls are shortened to 1 s: what is measured begins when a poll ends.
+The controller is its own process. Demand comes from an HTTP endpoint that speaks Prometheus' API with
+SYNTHESISED figures (tests/support/fake_prometheus.py), one pool's load being stepped up at a time; the patch
+is timed by the API server's audit log. Polls are shortened to 1 s: what is measured begins when a poll ends.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "operator"), str(REPOSITORY / "tests" / "support")]
 
-from cluster import find_assets
-from controller_cluster import (
+from cluster import find_assets  # noqa: E402
+from controller_cluster import (  # noqa: E402
     ControllerProcess,
     apply,
     bare_nodes,
@@ -32,8 +32,8 @@ from controller_cluster import (
     pool,
     profile,
 )
-from fake_prometheus import FakePrometheus, Load
-from joulery.emulator.controlplane import ControlPlane
+from fake_prometheus import FakePrometheus, Load  # noqa: E402
+from joulery.emulator.controlplane import ControlPlane  # noqa: E402
 
 POOLS = 10
 NAMESPACE = "bench"

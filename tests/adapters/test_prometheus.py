@@ -1,4 +1,4 @@
-"""HTTP contract with Prometheus, on synthesised pages (see fake_prometheus): trouble is told apart from zero load."""
+"""HTTP contract with Prometheus, on synthesised pages (fake_prometheus): trouble is no zero load."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from fake_prometheus import FakePrometheus, Load, Trouble
 from fakes import CHAT, NOW_S, pool
-
 from joulery.adapters.prometheus import PrometheusAccess, PrometheusClient, PrometheusDemand
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
@@ -64,7 +64,8 @@ async def test_zero_load_is_zero_and_no_trouble(prometheus: FakePrometheus) -> N
 async def test_pools_share_one_batch_of_queries_and_keep_apart(prometheus: FakePrometheus) -> None:
     names = [f"m{i}" for i in range(10)]
     prometheus.loads = [
-        Load({"namespace": "llm", "model_name": name}, requests_per_s=float(i)) for i, name in enumerate(names)
+        Load({"namespace": "llm", "model_name": name}, requests_per_s=float(i))
+        for i, name in enumerate(names)
     ]
     pools = [pool(ObjectKey("llm", n), demand_source=DemandSource(n)) for n in names]
     found = await reader(prometheus).read(pools, NOW_S)
@@ -107,7 +108,11 @@ async def test_running_requests_are_known_by_pod(prometheus: FakePrometheus) -> 
             reasons.METRICS_QUERY_FAILED,
             "query generation_tokens",
         ),
-        (lambda s: setattr(s, "trouble", Trouble(garbage=True)), reasons.METRICS_QUERY_FAILED, "no Prometheus"),
+        (
+            lambda s: setattr(s, "trouble", Trouble(garbage=True)),
+            reasons.METRICS_QUERY_FAILED,
+            "no Prometheus",
+        ),
     ],
     ids=["missing", "stale", "NaN", "negative", "absurd", "500", "one query refused", "no JSON"],
 )

@@ -1,4 +1,4 @@
-"""What tests and benchmarks of the controller share: manifests, nodes without engines, a controller process."""
+"""What tests and benchmarks of the controller share: manifests, nodes without engines, a process."""
 
 from __future__ import annotations
 

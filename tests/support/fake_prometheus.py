@@ -152,7 +152,5 @@ class FakePrometheus:
         metric = next(name for name in typical if name and f"{name}_bucket" in promql)
         total = load.requests_per_s * (600.0 if "increase(" in promql else 1.0)
         edges = (*m.histograms(_MAX_MODEL_LENGTH)[metric], math.inf)
-        return [
-            ({**load.labels, "le": "+Inf" if math.isinf(e) else str(e)}, total if e >= typical[metric] else 0.0)
-            for e in edges
-        ]
+        counts = [(e, total if e >= typical[metric] else 0.0) for e in edges]
+        return [({**load.labels, "le": "+Inf" if math.isinf(e) else str(e)}, n) for e, n in counts]

@@ -39,7 +39,7 @@ from joulery.domain.vllm_metrics import EngineMetrics, metrics_of, supported_tex
 from joulery.errors import MetricsError
 
 # A rate needs two samples in its window also when one scrape was missed.
-_RATE_SCRAPES = 4
+RATE_SCRAPES = 4
 _MIX_WINDOW_S = 600.0
 _ATTAINMENT_WINDOW_S = 600.0
 
@@ -120,7 +120,7 @@ class PrometheusDemand:
     def __init__(self, client: PrometheusClient, scrape_interval_s: float) -> None:
         self._client = client
         self._scrape_interval_s = scrape_interval_s
-        self._windows = Windows(_RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, _ATTAINMENT_WINDOW_S)
+        self._windows = Windows(RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, _ATTAINMENT_WINDOW_S)
         self._good: dict[ObjectKey, Demand] = {}
         self._trouble_since_s: dict[ObjectKey, float] = {}
         self._running: dict[tuple[str, str], float] = {}

@@ -27,7 +27,7 @@ from joulery.adapters.kube_nodes import KubeNodes
 from joulery.adapters.kube_status import KubeStatus
 from joulery.adapters.kube_targets import TargetReader
 from joulery.adapters.pod_watch import PodWatch
-from joulery.adapters.prometheus import PrometheusAccess, PrometheusClient, PrometheusDemand
+from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusAccess, PrometheusClient, PrometheusDemand
 from joulery.controller.health import Health, health_app, serve
 from joulery.controller.login import login_with
 from joulery.controller.loop import Decide, PlannerLoop, Ports
@@ -102,13 +102,20 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
         events=KubeEvents(client, fleet.pool_manifest),
         clock=SystemClock(),
     )
-    loop = PlannerLoop(ports, decider(), executor=executor, metrics=metrics, health=health, wakeup=wakeup)
+    loop = PlannerLoop(
+        ports,
+        decider(planner_settings(settings)),
+        executor=executor,
+        metrics=metrics,
+        health=health,
+        wakeup=wakeup,
+    )
     return Controller(loop, pods, KubeLease(client, settings.operator_namespace), health, metrics, wakeup)
 
 
-def decider() -> Decide:
+def decider(of_planner: PlannerSettings) -> Decide:
     """The planner's one entry point with its catalogue of operating points."""
-    catalog, planner_settings = PointCatalog(), PlannerSettings()
+    catalog = PointCatalog()
 
     def decided(observation: Observation, demand: Mapping[ObjectKey, Demand], history: History) -> Decision:
         return decide(
@@ -118,11 +125,16 @@ def decider() -> Decide:
             observation.profiles,
             history,
             catalog=catalog,
-            settings=planner_settings,
+            settings=of_planner,
             profile_problems=observation.profile_problems,
         )
 
     return decided
+
+
+def planner_settings(settings: ControllerSettings) -> PlannerSettings:
+    """The planner's own, told over which window Prometheus takes its rates."""
+    return PlannerSettings(rate_window_s=RATE_SCRAPES * settings.scrape_interval_seconds)
 
 
 def prometheus_access(settings: ControllerSettings) -> PrometheusAccess:

@@ -59,7 +59,7 @@ async def _explain_live(settings: ControllerSettings) -> str:
     prometheus = PrometheusClient(prometheus_access(settings))
     reader = PrometheusDemand(prometheus, settings.scrape_interval_seconds)
     demand = await reader.read([state.pool for state in observation.fleet.pools], time.time())
-    return _explained(observation, demand, History.restored(observation.memories))
+    return _explained(observation, demand, History.restored(observation.memories), settings)
 
 
 def explain_file(file: Path, assumed: Assumed) -> str:
@@ -81,11 +81,16 @@ def explain_file(file: Path, assumed: Assumed) -> str:
         measured_w={},
     )
     demand = {p.key: _demand(p.key, assumed, observation.fleet.observed_at_s) for p in pools}
-    return _explained(observation, demand, History.empty())
+    return _explained(observation, demand, History.empty(), ControllerSettings())
 
 
-def _explained(observation: Observation, demand: Mapping[ObjectKey, Demand], history: History) -> str:
-    return explain(decider()(observation, demand, history), observation.fleet, demand)
+def _explained(
+    observation: Observation,
+    demand: Mapping[ObjectKey, Demand],
+    history: History,
+    settings: ControllerSettings,
+) -> str:
+    return explain(decider(settings)(observation, demand, history), observation.fleet, demand)
 
 
 def _pool(manifest: Mapping[str, Any]) -> Pool:
