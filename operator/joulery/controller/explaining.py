@@ -18,7 +18,7 @@ from joulery.adapters.kube_targets import TargetReader
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import PrometheusClient, PrometheusDemand
 from joulery.api.convert import policy_of, pool_of, profile_of
-from joulery.controller.app import decider, prometheus_access
+from joulery.controller.app import decider, planner_settings, prometheus_access
 from joulery.domain.demand import Demand, LengthHistogram
 from joulery.domain.fleet import Fleet, NodeState, PoolState, VariantState
 from joulery.domain.keys import ObjectKey
@@ -90,7 +90,9 @@ def _explained(
     history: History,
     settings: ControllerSettings,
 ) -> str:
-    return explain(decider(settings)(observation, demand, history), observation.fleet, demand)
+    return explain(
+        decider(planner_settings(settings))(observation, demand, history), observation.fleet, demand
+    )
 
 
 def _pool(manifest: Mapping[str, Any]) -> Pool:
