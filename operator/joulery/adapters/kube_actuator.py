@@ -48,10 +48,7 @@ class KubeActuator:
     async def _patch(self, resource: Resource, change: ScaleChange, plan_id: str) -> None:
         await self._client.patch(
             resource.path(change.pool.namespace, change.target.name, "scale"),
-            [
-                {"op": "test", "path": "/spec/replicas", "value": change.seen},
-                {"op": "replace", "path": "/spec/replicas", "value": change.want},
-            ],
+            tested_patch(change.seen, change.want),
             content_type=JSON_PATCH,
             field_manager=FIELD_MANAGER,
             operation=f"scaling {change.target} of pool {change.pool}",
@@ -108,6 +105,16 @@ class KubeActuator:
             _log.warning(
                 "deletion costs left in place", extra={"pool": str(change.pool), "error": str(error)}
             )
+
+
+def tested_patch(seen: int, want: int) -> list[dict[str, Any]]:
+    """Set replicas if they still are what was decided on.
+
+    A Scale of no replicas omits the field (`omitempty`), so there is nothing to compare 0 with or to replace: its
+    absence is tested by null, and the value added.
+    """
+    test: dict[str, Any] = {"op": "test", "path": "/spec/replicas", "value": seen or None}
+    return [test, {"op": "replace" if seen else "add", "path": "/spec/replicas", "value": want}]
 
 
 def _refused(change: ScaleChange, reason: str, why: str) -> WriteOutcome:

@@ -136,6 +136,8 @@ class PlannerLoop:
         with self._timed("decide"):
             before = self._history or History.restored(observation.memories)
             decision = await self._decided(observation, demand, before)
+        if decision.plan.made_at_s == observation.fleet.observed_at_s:
+            self._metrics.plans.labels(decision.plan.kind.value).inc()
         self.plan_id = decision.plan.id
         PLAN_ID.set(decision.plan.id)
 

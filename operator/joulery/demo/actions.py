@@ -33,13 +33,13 @@ def scale_writes(events: Iterable[dict[str, object]]) -> Iterator[ScaleWrite]:
         is_patch = event.get("verb") == "patch" and reference.get("subresource") == "scale"
         if not is_patch or event.get("responseStatus", {}).get("code") != 200:
             continue
-        operations = {o["op"]: o["value"] for o in event["requestObject"] if o["path"] == "/spec/replicas"}
+        test, write = event["requestObject"]
         yield ScaleWrite(
             at_s=datetime.fromisoformat(event["stageTimestamp"].replace("Z", "+00:00")).timestamp(),
             namespace=reference["namespace"],
             target=reference["name"],
-            seen=operations["test"],
-            want=operations["replace"],
+            seen=test["value"] or 0,
+            want=write["value"],
             user_agent=event.get("userAgent", ""),
         )
 

@@ -51,7 +51,9 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
     timing = DemoTiming()
     case = replays.squeezed_case(options.day, options.seed, timing)
     evaluation = Evaluation(case)
-    console.print(f"[bold]Joulery demo[/]: {options.day}, the day's curve {timing.squeeze:.0f} times faster, seed {options.seed}")
+    console.print(
+        f"[bold]Joulery demo[/]: {options.day}, the day's curve {timing.squeeze:.0f} times faster, seed {options.seed}"
+    )
     with _folder(options.keep_data) as data:
         live, up_s, actions = _live(evaluation, timing, options, data, console)
     results = _replayed(options, timing, console)
@@ -66,7 +68,9 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
     console.print(energy_table(summary))
     console.print(f"[bold]{options.out / 'report.html'}[/] and {options.out / 'summary.json'}")
     if live.lag_p99_ms > LAG_LIMIT_MS:
-        console.print(f"[red]invalid run: emulator lag P99 {live.lag_p99_ms:.0f} ms is over {LAG_LIMIT_MS:.0f} ms[/]")
+        console.print(
+            f"[red]invalid run: emulator lag P99 {live.lag_p99_ms:.0f} ms is over {LAG_LIMIT_MS:.0f} ms[/]"
+        )
         return EXIT_INVALID
     return 0
 

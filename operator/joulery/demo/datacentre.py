@@ -135,9 +135,7 @@ class DataCentre:
             "JOULERY_METRICS_HOST": "127.0.0.1",
             "JOULERY_METRICS_PORT": str(self._controller_port),
         }
-        return self.processes.start(
-            CONTROLLER, [sys.executable, "-m", "joulery", "controller"], environment
-        )
+        return self.processes.start(CONTROLLER, [sys.executable, "-m", "joulery", "controller"], environment)
 
     def start_agents(self, nodes: Sequence[str]) -> None:
         """One agent per node, each with the token of its own DaemonSet pod and its node's emulated GPUs."""
@@ -177,7 +175,12 @@ class DataCentre:
     def _install(self) -> None:
         """What the README tells a user to apply, and the RuntimeClass that the GPU operator would bring."""
         self._report("kubectl apply -k manifests/ and manifests/agent/")
-        runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}
+        runtime = {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": "nvidia"},
+            "handler": "nvidia",
+        }
         self.apply([runtime])
         for folder in (self.paths.manifests, self.paths.manifests / "agent"):
             self.plane.kubectl("apply", "-k", str(folder))
@@ -194,9 +197,7 @@ class DataCentre:
             "targets": str(self.prometheus.targets),
         }
         config.write_text(json.dumps(document))
-        self.processes.start(
-            EMULATOR, [sys.executable, "-m", "joulery.emulator", "--config", str(config)]
-        )
+        self.processes.start(EMULATOR, [sys.executable, "-m", "joulery.emulator", "--config", str(config)])
 
     def _agent_pods(self, nodes: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -204,7 +205,11 @@ class DataCentre:
         def scheduled() -> bool:
             pods = self.get("pods", f"-n={OPERATOR_NAMESPACE}", "-l=app.kubernetes.io/name=joulery-agent")
             found.update(
-                {p["spec"]["nodeName"]: p["metadata"]["name"] for p in pods["items"] if p["spec"].get("nodeName")}
+                {
+                    p["spec"]["nodeName"]: p["metadata"]["name"]
+                    for p in pods["items"]
+                    if p["spec"].get("nodeName")
+                }
             )
             return all(node in found for node in nodes)
 

@@ -173,13 +173,15 @@ def live_timelines(
     columns = outcomes.timeline
     seconds = columns["time_s"] - started_s
     chosen = np.flatnonzero((seconds >= 0) & (seconds <= duration_s))
-    timelines = {}
+    timelines: dict[str, object] = {}
     for pool in scenario.pools:
         arrivals = outcomes.requests(str(pool.key))["arrival_ns"] / NS_PER_S - started_s
         line = PoolTimeline(energy_j=float(columns[f"{pool.key}|energy_j"][chosen[0]]))
         for row in chosen[1:]:
             at_s = float(seconds[row])
-            replicas = {v.name: int(columns[f"{pool.key}|tp{v.tensor_parallel_size}"][row]) for v in pool.variants}
+            replicas = {
+                v.name: int(columns[f"{pool.key}|tp{v.tensor_parallel_size}"][row]) for v in pool.variants
+            }
             rate = float(((arrivals > at_s - 5.0) & (arrivals <= at_s)).sum()) / 5.0
             line.add(
                 at_s,

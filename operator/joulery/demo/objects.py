@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulery.domain.policy import Policy
-from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS
 from joulery.domain.pool import Pool, Variant
+from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS
 
 Manifest = dict[str, Any]
 _API = "joulery.dev/v1alpha1"

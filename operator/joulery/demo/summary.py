@@ -84,7 +84,9 @@ def _declared(evaluation: Evaluation) -> Json:
             "timeFactor": round(evaluation.truth.time_factor, 4),
             "powerFactor": round(evaluation.truth.power_factor, 4),
         },
-        "asFound": {k.name: f"{s.replicas} x {s.variant}" for k, s in evaluation.single_pool.settings.items()},
+        "asFound": {
+            k.name: f"{s.replicas} x {s.variant}" for k, s in evaluation.single_pool.settings.items()
+        },
         "joules": "modelled",
     }
 

@@ -14,7 +14,16 @@ def live_table(summary: Json) -> Table:
     """Live against its own replay, pool by pool."""
     live, replay = summary["live"]["policies"]["Joulery"], summary["squeezedReplay"]["policies"]["Joulery"]
     table = Table(title="Live on the real control plane, beside the replay of the same squeezed day")
-    for column in ("pool", "requests", "attainment %", "replayed %", "TTFT P99 ms", "TPOT P99 ms", "GPU Wh", "replayed"):
+    for column in (
+        "pool",
+        "requests",
+        "attainment %",
+        "replayed %",
+        "TTFT P99 ms",
+        "TPOT P99 ms",
+        "GPU Wh",
+        "replayed",
+    ):
         table.add_column(column, justify="left" if column == "pool" else "right")
     for name, pool in live["pools"].items():
         twin = replay["pools"][name]
@@ -36,7 +45,7 @@ def live_table(summary: Json) -> Table:
 def energy_table(summary: Json) -> Table:
     """The day at true time, every baseline shown."""
     table = Table(title=f"The whole day at true time: {summary['declared']['day']}")
-    columns = ("policy", "GPU kWh", "fleet kWh", "server kWh", "mean GPUs", "lowest attainment %", "Joulery saves (band)")
+    columns = ("policy", "GPU kWh", "fleet kWh", "GPUs", "attained %", "Joulery saves on GPUs")
     for column in columns:
         table.add_column(column, justify="left" if column == "policy" else "right")
     replay = summary["replay"]
@@ -46,7 +55,6 @@ def energy_table(summary: Json) -> Table:
             name,
             f"{entry['gpuKilowattHours']:.1f}",
             f"{entry['fleetKilowattHours']:.1f}",
-            f"{entry['serverKilowattHours']:.1f}",
             f"{entry['meanGpus']:.1f}",
             f"{lowest:.2f}",
             _saving(replay, name),
@@ -60,4 +68,4 @@ def _saving(replay: Json, name: str) -> str:
     if saving is None:
         return ""
     band = replay["savingBandPercent"][name]
-    return f"{saving['gpu']:.1f} % of GPU energy ({band['low']:.0f} to {band['high']:.0f})"
+    return f"{saving['gpu']:.1f} % ({band['low']:.0f} to {band['high']:.0f})"

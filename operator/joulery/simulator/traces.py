@@ -135,7 +135,8 @@ def requests_of_day(
     """
     seconds = int(duration_s if duration_s is not None else (DAY_S - start_s) / squeeze)
     rng = np.random.default_rng([seed, *workload.trace.encode()])
-    rates = rates_per_s(workload, day, start_s + (np.arange(seconds) + 0.5) * squeeze)
+    times_s = start_s + (np.arange(seconds, dtype=np.float64) + 0.5) * squeeze
+    rates = rates_per_s(workload, day, times_s)
     counts = _counts(rates, workload.thinned_dispersion, rng)
     second = np.repeat(np.arange(seconds, dtype=np.int64), counts)
     arrivals = np.sort(second * NS_PER_S + rng.integers(0, NS_PER_S, len(second)))

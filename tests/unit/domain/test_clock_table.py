@@ -31,7 +31,9 @@ def test_the_first_row_that_carries_the_weighted_load_decides() -> None:
     assert wanted_clock_mhz(TABLE, QUIET) == 1200
     assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=1500)) == 1200  # 0.5 x 1.5 + 0.5 x 0.5
     assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=1600)) == 1590
-    assert wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=2000, generation_tokens_per_s=550)) == 1980
+    assert (
+        wanted_clock_mhz(TABLE, replace(QUIET, prompt_tokens_per_s=2000, generation_tokens_per_s=550)) == 1980
+    )
 
 
 def test_a_rate_that_weighs_little_moves_the_clock_little() -> None:
