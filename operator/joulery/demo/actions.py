@@ -46,7 +46,7 @@ def scale_writes(events: Iterable[dict[str, object]]) -> Iterator[ScaleWrite]:
 
 def recorded_actions(centre: DataCentre, dwell_s: float) -> dict[str, int]:
     """Counts of plans and of scale changes by kind; an up within the dwell after a down is counted apart."""
-    plans, writes = _counted(centre.controller_metrics())
+    plans, writes = counted(centre.controller_metrics())
     return {
         "plans": sum(plans.get(kind.value, 0) for kind in (PlanKind.EPOCH, PlanKind.UP_ONLY)),
         "upOnlyPlans": plans.get(PlanKind.UP_ONLY.value, 0),
@@ -70,7 +70,7 @@ def ups_after_downs(writes: Iterable[ScaleWrite], dwell_s: float) -> int:
     return count
 
 
-def _counted(page: str) -> tuple[dict[str, int], dict[str, int]]:
+def counted(page: str) -> tuple[dict[str, int], dict[str, int]]:
     """Plans by kind and effective scale writes by reason."""
     plans: dict[str, int] = {}
     writes: dict[str, int] = {}

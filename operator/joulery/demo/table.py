@@ -14,16 +14,7 @@ def live_table(summary: Json) -> Table:
     """Live against its own replay, pool by pool."""
     live, replay = summary["live"]["policies"]["Joulery"], summary["squeezedReplay"]["policies"]["Joulery"]
     table = Table(title="Live on the real control plane, beside the replay of the same squeezed day")
-    for column in (
-        "pool",
-        "requests",
-        "attainment %",
-        "replayed %",
-        "TTFT P99 ms",
-        "TPOT P99 ms",
-        "GPU Wh",
-        "replayed",
-    ):
+    for column in ("pool", "requests", "attained %", "replay %", "TTFT ms", "TPOT ms", "GPU Wh", "replay Wh"):
         table.add_column(column, justify="left" if column == "pool" else "right")
     for name, pool in live["pools"].items():
         twin = replay["pools"][name]
@@ -38,7 +29,7 @@ def live_table(summary: Json) -> Table:
             f"{1000 * twin['gpuKilowattHours']:.1f}",
         )
     actions = ", ".join(f"{name} {count}" for name, count in summary["actions"].items())
-    table.caption = f"actions: {actions}; lag P99 {summary['lagMillisecondsP99']:.0f} ms"
+    table.caption = f"latencies are P99; actions: {actions}; lag P99 {summary['lagMillisecondsP99']:.0f} ms"
     return table
 
 

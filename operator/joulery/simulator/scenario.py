@@ -29,6 +29,7 @@ from joulery.simulator.world import Hardware, PoolWorld, World
 
 # Days of May 2024 that both curves share; the gate runs on all of them.
 SHARED_DAYS = tuple(date(2024, 5, day) for day in range(12, 17))
+SCENARIO_NAMESPACE = "serving"
 ACCELERATOR = "H100-SXM-80GB"
 # 70B FP8 on H100: a full chunk of 512 tokens keeps iterations within 100 ms down to TP2 at 1.2 GHz
 # (h + W + c x budget x f_max/f, reference calibration), 1024 would not.
@@ -68,7 +69,7 @@ def variants_of(name: str, startup_s: float, sizes: Sequence[int] = (2, 4, 8)) -
 def pool_of(name: str, startup_s: float, profile_name: str) -> Pool:
     """A pool in Act with every knob."""
     return Pool(
-        key=ObjectKey("serving", name),
+        key=ObjectKey(SCENARIO_NAMESPACE, name),
         uid=name,
         generation=1,
         profile_name=profile_name,
