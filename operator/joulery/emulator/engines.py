@@ -180,9 +180,10 @@ class EmulatedEngines:
         clock_mhz = self._meters[inside.spec.node].highest_clock_mhz(inside.gpus)
         inside.account.clock_changes += instance.set_clock(clock_mhz)
         done = instance.advance(until_ns)
+        inside.page.observe_first_tokens(instance.take_first_tokens())
         if done is not None and len(done):
             inside.account.traffic.finished(done)
-            inside.page.observe(done, instance.model.client_ns)
+            inside.page.observe_finished(done)
         if instance.phase is InstancePhase.DRAINING and instance.in_flight == 0:
             inside.drained.set()
 

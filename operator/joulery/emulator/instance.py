@@ -110,6 +110,10 @@ class Instance:
         self.engine.advance(until_ns)
         return self.engine.take_finished()
 
+    def take_first_tokens(self) -> Ints:
+        """TTFT in ns of requests whose first token came since the last call."""
+        return np.zeros(0, np.int64) if self.engine is None else self.engine.take_first_tokens()
+
     def counters(self) -> EngineCounters | None:
         """The engine's own counters, None while loading."""
         return None if self.engine is None else self.engine.counters()

@@ -60,15 +60,19 @@ class EnginePage:
         }
         self._finished = 0
 
-    def observe(self, done: FinishedRequests, client_ns: int) -> None:
-        """Count finished requests; `client_ns` of their TTFT passed outside of the engine."""
+    def observe_first_tokens(self, ttft_ns: Ints) -> None:
+        """Count requests whose first token has come, as vLLM does long before they finish."""
+        if len(ttft_ns):
+            self._histograms[self._table.ttft].observe(ttft_ns.astype(float) * _NS)
+
+    def observe_finished(self, done: FinishedRequests) -> None:
+        """Count finished requests."""
         if len(done) == 0:
             return
         table = self._table
         observed = {
             table.input_lengths: done.input_tokens.astype(float),
             table.output_lengths: done.output_tokens.astype(float),
-            table.ttft: (done.ttft_ns - client_ns) * _NS,
             table.end_to_end: (done.finish_ns - done.arrival_ns) * _NS,
         }
         if table.tpot is not None:

@@ -16,6 +16,7 @@ class RequestTable:
         self.rows: Ints = np.full((size, at.COLUMNS), -1, np.int64)
         self._free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
         self._free_count = size
+        self._told = np.zeros(size, np.bool_)
         self._queue: Ints = np.zeros(size, np.int64)
         self._finished: Ints = np.zeros(size, np.int64)
         self._due: Ints = np.full(1024, -1, np.int64)
@@ -39,9 +40,17 @@ class RequestTable:
         fresh[:, at.TAG] = 0 if tags is None else tags
         fresh[:, at.GENERATED] = 0
         self.rows[rows] = fresh
+        self._told[rows] = False
         tail = int(state[at.QUEUE_HEAD] + state[at.QUEUE_LENGTH])
         self._queue[np.arange(tail, tail + count) & (len(self._queue) - 1)] = rows
         state[at.QUEUE_LENGTH] += count
+
+    def take_first_tokens(self) -> Ints:
+        """Rows whose first token has come since the last call."""
+        indices = np.flatnonzero((self.rows[:, at.FIRST_TOKEN] >= 0) & ~self._told)
+        self._told[indices] = True
+        fresh: Ints = self.rows[indices]
+        return fresh
 
     def take_finished(self, state: Ints) -> Ints:
         """Rows of finished requests, in order of completion; they are free from then on."""
@@ -114,6 +123,7 @@ class RequestTable:
         size = len(self.rows)
         queued = self._queued(state)
         self.rows = np.concatenate([self.rows, np.full((size, at.COLUMNS), -1, np.int64)])
+        self._told = np.concatenate([self._told, np.zeros(size, np.bool_)])
         free = np.zeros(2 * size, np.int64)
         free[:size] = np.arange(2 * size - 1, size - 1, -1)
         free[size : size + self._free_count] = self._free[: self._free_count]

@@ -37,6 +37,30 @@ def test_one_request_takes_the_time_that_the_formula_says() -> None:
     assert it.itl_sum_ns == first_decode + second_decode
 
 
+def test_first_tokens_are_told_once_and_before_the_answer_is_complete() -> None:
+    it = engine()
+    it.submit_many(*(np.array(column) for column in ([0, 0, 1 * S], [400, 900, 50], [500, 1, 400])))
+    told = []
+    for tenth in range(1, 200):
+        it.advance(tenth * S // 10)
+        told.extend(it.take_first_tokens().tolist())
+        if tenth == 15:
+            assert len(told) == 3
+            assert it.in_flight == 2
+    done = it.take_finished()
+    assert sorted(told) == sorted((done.ttft_ns - it.model.client_ns).tolist())
+
+
+def test_first_tokens_survive_a_table_that_grows() -> None:
+    it = engine()
+    for second in range(40):
+        it.submit_many(np.full(20, second * S), np.full(20, 100), np.full(20, 2))
+        it.advance((second + 1) * S)
+        assert len(it.take_first_tokens()) == 20
+        if second % 8 == 7:
+            it.take_finished()
+
+
 def test_one_request_draws_the_joules_of_its_time_shares() -> None:
     it = engine()
     it.submit(0, 400, 2)
