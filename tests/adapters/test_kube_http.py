@@ -14,6 +14,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from fakes import CHAT, scale_up
 from joulery.adapters.kube_actuator import KubeActuator
+from joulery.adapters.kube_actuator import tested_patch as patch_with_test  # pytest collects what begins with test
 from joulery.adapters.kube_client import KubeClient
 from joulery.adapters.kube_discovery import Discovery
 from joulery.adapters.kube_errors import NotFoundError, RefusedError
@@ -47,7 +48,7 @@ class Seen:
 
 @dataclass
 class FakeApi:
-    """Answers by (method, path), 404 otherwise; a list of answers is used up in turn."""
+    """Answers by (method, path), 404 otherwise; a list is used up in turn, a function is given the body."""
 
     answers: dict[tuple[str, str], Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -60,6 +61,8 @@ class FakeApi:
         answer = self.answers.get((request.method, request.path), (404, {"message": "not found"}))
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if callable(answer):
+            answer = answer(body)
         status, payload = answer
         return web.json_response(payload, status=status)
 
@@ -160,6 +163,52 @@ async def test_scale_tests_the_value_decided_on_and_carries_the_plan(api: FakeAp
     assert sent.headers["Content-Type"] == "application/json-patch+json"
     assert sent.headers["User-Agent"].endswith(" plan/p-7")
     assert sent.query == {"fieldManager": "joulery"}
+
+
+def patched(scale: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What the API server makes of a patch on `/spec/replicas`, None where it answers 422.
+
+    An absent value equals null, and is there to be added but not to be replaced.
+    """
+    spec = dict(scale["spec"])
+    for operation in operations:
+        assert operation["path"] == "/spec/replicas"
+        if operation["op"] == "test" and spec.get("replicas") != operation["value"]:
+            return None
+        if operation["op"] == "replace" and "replicas" not in spec:
+            return None
+        if operation["op"] in ("add", "replace"):
+            spec["replicas"] = operation["value"]
+    return {"spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("scale", "seen", "want", "after"),
+    [
+        ({"spec": {"replicas": 2}}, 2, 3, {"spec": {"replicas": 3}}),
+        ({"spec": {"replicas": 3}}, 3, 0, {"spec": {"replicas": 0}}),
+        ({"spec": {}}, 0, 3, {"spec": {"replicas": 3}}),
+        ({"spec": {}}, 2, 3, None),
+        ({"spec": {"replicas": 2}}, 0, 3, None),
+        ({"spec": {"replicas": 4}}, 2, 3, None),
+    ],
+    ids=["up", "to none", "from none", "gone to none", "no longer none", "moved"],
+)
+def test_patch_takes_hold_only_where_replicas_are_as_seen(
+    scale: dict[str, Any], seen: int, want: int, after: dict[str, Any] | None
+) -> None:
+    assert patched(scale, patch_with_test(seen, want)) == after
+
+
+@pytest.mark.parametrize(
+    ("scale", "seen", "want"), [({"spec": {}}, 0, 3), ({"spec": {"replicas": 3}}, 3, 0)], ids=["0-3", "3-0"]
+)
+async def test_workload_leaves_zero_and_returns_to_it(
+    api: FakeApi, scale: dict[str, Any], seen: int, want: int
+) -> None:
+    api.answers["PATCH", SCALE] = lambda body: (200, after) if (after := patched(scale, body)) else (422, {})
+    outcome = await actuator(api).scale(scale_up(seen=seen, want=want), "p-7")
+    assert outcome.done, outcome.verdict
 
 
 @pytest.mark.parametrize(

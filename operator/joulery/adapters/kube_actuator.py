@@ -110,8 +110,8 @@ class KubeActuator:
 def tested_patch(seen: int, want: int) -> list[dict[str, Any]]:
     """Set replicas if they still are what was decided on.
 
-    A Scale of no replicas omits the field (`omitempty`), so there is nothing to compare 0 with or to replace: its
-    absence is tested by null, and the value added.
+    A Scale of no replicas omits the field (`omitempty`), so there is nothing to compare 0 with or to replace:
+    its absence is tested by null, and the value added.
     """
     test: dict[str, Any] = {"op": "test", "path": "/spec/replicas", "value": seen or None}
     return [test, {"op": "replace" if seen else "add", "path": "/spec/replicas", "value": want}]
