@@ -180,12 +180,12 @@ def _shards(variants: Sequence[VariantReport], tensor_parallel: Mapping[str, int
 
 
 def _recommendation(report: PoolReport) -> api.Recommendation | None:
-    memory = report.memory
-    if report.mode != Mode.RECOMMEND.value or memory.goal_variant is None or memory.goal_replicas is None:
+    """The plan's variant: the one with replicas to have, or with a planned clock where it is to have none."""
+    planned = [v for v in report.variants if v.target or (v.target == 0 and v.clock_mhz is not None)]
+    if report.mode != Mode.RECOMMEND.value or not planned:
         return None
-    return api.Recommendation(
-        variant=memory.goal_variant, replicas=memory.goal_replicas, clock_mhz=memory.goal_clock_mhz
-    )
+    most = max(planned, key=lambda v: v.target or 0)
+    return api.Recommendation(variant=most.variant, replicas=most.target or 0, clock_mhz=most.clock_mhz)
 
 
 def _decisions(report: PoolReport, before: Sequence[api.Decision], now_s: float) -> tuple[api.Decision, ...]:

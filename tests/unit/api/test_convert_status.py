@@ -112,6 +112,34 @@ def test_a_recommendation_shows_only_in_recommend() -> None:
     assert status["recommendation"] == {"variant": "tp4", "replicas": 4, "clockMHz": 1410}
 
 
+def test_a_recommendation_is_the_plan_and_needs_no_memory() -> None:
+    """Only what Act has begun is remembered, and in Recommend nothing is."""
+    planned = (VariantReport("tp4", 3, 3, 0), VariantReport("tp8", 0, 0, 2, 1600))
+    status = pool_status(report(mode="Recommend", memory=PoolMemory(), variants=planned), None, NOW_S)
+    assert status["recommendation"] == {"variant": "tp8", "replicas": 2, "clockMHz": 1600}
+    assert "goalReplicas" not in status["memory"]
+
+
+def test_columns_in_recommend_show_what_runs_and_what_is_planned() -> None:
+    planned = (VariantReport("tp4", 3, 3, 0), VariantReport("tp8", 0, 0, 2, 1600))
+    sizes = {"tp4": 4, "tp8": 8}
+    status = pool_status(report(mode="Recommend", variants=planned), None, NOW_S, tensor_parallel=sizes)
+    summary = status["summary"]
+    assert (summary["replicas"], summary["shards"], summary["clock"]) == ("3/2", "TP4x3", "1600 MHz")
+
+
+def test_recommending_no_replicas_names_the_variant() -> None:
+    status = pool_status(
+        report(mode="Recommend", variants=(VariantReport("tp4", 1, 1, 0, 990),)), None, NOW_S
+    )
+    assert status["recommendation"] == {"variant": "tp4", "replicas": 0, "clockMHz": 990}
+
+
+def test_nothing_is_recommended_without_a_plan() -> None:
+    unplanned = (VariantReport("tp4", 3, 3, None),)
+    assert "recommendation" not in pool_status(report(mode="Recommend", variants=unplanned), None, NOW_S)
+
+
 def test_long_messages_are_cut_to_what_the_schema_takes() -> None:
     long = Verdict("Held", "x" * 9000)
     held = VariantReport("tp4", 1, 1, 1, None, long)
