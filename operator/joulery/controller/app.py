@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from joulery.adapters.kube_lease import KubeLease
 from joulery.adapters.kube_nodes import KubeNodes
 from joulery.adapters.kube_status import KubeStatus
 from joulery.adapters.kube_targets import TargetReader
+from joulery.adapters.pod_load import RunningByPod, with_running_requests
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusAccess, PrometheusClient, PrometheusDemand
 from joulery.controller.health import Health, health_app, serve
@@ -91,20 +92,19 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
     wakeup = Wakeup()
     pods = PodWatch(client, wakeup.set)
     fleet = KubeFleet(client, TargetReader(client, discovery), pods)
+    demand = PrometheusDemand(PrometheusClient(prometheus_access(settings)), settings.scrape_interval_seconds)
     ports = Ports(
         fleet=fleet,
-        demand=PrometheusDemand(
-            PrometheusClient(prometheus_access(settings)), settings.scrape_interval_seconds
-        ),
+        demand=demand,
         actuator=KubeActuator(client, discovery),
-        directives=KubeNodes(client, fleet.gpu_node_spec, fleet.node_uid),
+        directives=KubeNodes(client, fleet.gpu_node, fleet.node_uid),
         status=KubeStatus(client, fleet.pool_manifest),
         events=KubeEvents(client, fleet.pool_manifest),
         clock=SystemClock(),
     )
     loop = PlannerLoop(
         ports,
-        decider(planner_settings(settings)),
+        decider(planner_settings(settings), lambda: demand.running_by_pod),
         executor=executor,
         metrics=metrics,
         health=health,
@@ -113,13 +113,13 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
     return Controller(loop, pods, KubeLease(client, settings.operator_namespace), health, metrics, wakeup)
 
 
-def decider(of_planner: PlannerSettings) -> Decide:
-    """The planner's one entry point with its catalogue of operating points."""
+def decider(of_planner: PlannerSettings, running: Callable[[], RunningByPod]) -> Decide:
+    """The planner's one entry point with its catalogue of operating points; `running` is the last poll's."""
     catalog = PointCatalog()
 
     def decided(observation: Observation, demand: Mapping[ObjectKey, Demand], history: History) -> Decision:
         return decide(
-            observation.fleet,
+            with_running_requests(observation.fleet, running()),
             demand,
             observation.policies,
             observation.profiles,

@@ -15,6 +15,7 @@ from joulery.adapters.kube_client import connect
 from joulery.adapters.kube_discovery import Discovery
 from joulery.adapters.kube_fleet import KubeFleet
 from joulery.adapters.kube_targets import TargetReader
+from joulery.adapters.pod_load import with_running_requests
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import PrometheusClient, PrometheusDemand
 from joulery.api.convert import policy_of, pool_of, profile_of
@@ -59,7 +60,8 @@ async def _explain_live(settings: ControllerSettings) -> str:
     prometheus = PrometheusClient(prometheus_access(settings))
     reader = PrometheusDemand(prometheus, settings.scrape_interval_seconds)
     demand = await reader.read([state.pool for state in observation.fleet.pools], time.time())
-    return _explained(observation, demand, History.restored(observation.memories), settings)
+    busy = replace(observation, fleet=with_running_requests(observation.fleet, reader.running_by_pod))
+    return _explained(busy, demand, History.restored(observation.memories), settings)
 
 
 def explain_file(file: Path, assumed: Assumed) -> str:
@@ -90,9 +92,8 @@ def _explained(
     history: History,
     settings: ControllerSettings,
 ) -> str:
-    return explain(
-        decider(planner_settings(settings))(observation, demand, history), observation.fleet, demand
-    )
+    decide = decider(planner_settings(settings), running=lambda: {})
+    return explain(decide(observation, demand, history), observation.fleet, demand)
 
 
 def _pool(manifest: Mapping[str, Any]) -> Pool:
