@@ -199,6 +199,7 @@ def gpu_node_status() -> Manifest:
         "agentVersion": "0.1.0",
         "bootId": "5f3c0d6e-0000-4000-8000-000000000000",
         "planId": "p-1",
+        "reportTime": TIME,
         "leaseSeenTime": TIME,
         "conditions": [
             {

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from joulery.adapters.agent_heartbeats import AgentHeartbeats
 from joulery.adapters.kube_client import KubeClient, path_of
 from joulery.adapters.kube_errors import MissingKindError, NotFoundError
 from joulery.adapters.kube_targets import TargetReader, autoscaled, claims_of
@@ -60,15 +61,16 @@ class KubeFleet:
         self._pool_manifests: Mapping[ObjectKey, Manifest] = {}
         self._gpu_node_manifests: Mapping[str, Manifest] = {}
         self._node_uids: Mapping[str, str] = {}
+        self._heartbeats = AgentHeartbeats()
+        self._last_good_policies: dict[str, Policy] = {}
 
     def pool_manifest(self, key: ObjectKey) -> Manifest | None:
         """A pool's manifest in the last snapshot."""
         return self._pool_manifests.get(key)
 
-    def gpu_node_spec(self, node: str) -> Manifest | None:
-        """The spec of a node's GPUNode in the last snapshot, None where there was none."""
-        manifest = self._gpu_node_manifests.get(node)
-        return None if manifest is None else manifest.get("spec", {})
+    def gpu_node(self, node: str) -> Manifest | None:
+        """A node's GPUNode in the last snapshot, None where there was none."""
+        return self._gpu_node_manifests.get(node)
 
     def node_uid(self, node: str) -> str | None:
         """A Node's uid in the last snapshot."""
@@ -85,7 +87,8 @@ class KubeFleet:
         states = await self._pool_states(pools, lists)
         policies, policy_problems = _policies(lists.policies)
         profiles, profile_problems = self._converted_profiles(lists.profiles)
-        nodes = node_states(lists.nodes, lists.pods, lists.gpu_nodes)
+        reporting = self._heartbeats.reporting(lists.gpu_nodes)
+        nodes = node_states(lists.nodes, lists.pods, reporting)
         return Observation(
             fleet=Fleet(observed_at_s, states, nodes),
             policies=policies,
@@ -93,7 +96,7 @@ class KubeFleet:
             profile_problems=profile_problems,
             rejected=rejected,
             memories={key_of(m): memory_of(m.get("status") or {}) for m in lists.pools},
-            measured_w=_measured_w(states, lists.gpu_nodes),
+            measured_w=_measured_w(states, reporting),
             policy_problems=policy_problems,
         )
 

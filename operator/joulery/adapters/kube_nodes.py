@@ -19,19 +19,20 @@ _AT_ONCE = 8
 
 
 class KubeNodes:
-    """Applies `GPUNode.spec`, creating the object where absent, owned by its Node so that it goes with it.
+    """Applies `GPUNode.spec`; the object is made where a node has something to be told, and owned by its Node.
 
-    `spec_of` and `uid_of` look into the last snapshot: the GPUNode's spec and the Node's uid.
+    An agent that came first has made it without an owner, since it may not read Nodes; then the owner is added.
+    `manifest_of` and `uid_of` look into the last snapshot: the GPUNode and the Node's uid.
     """
 
     def __init__(
         self,
         client: KubeClient,
-        spec_of: Callable[[str], Mapping[str, Any] | None],
+        manifest_of: Callable[[str], Mapping[str, Any] | None],
         uid_of: Callable[[str], str | None],
     ) -> None:
         self._client = client
-        self._spec_of = spec_of
+        self._manifest_of = manifest_of
         self._uid_of = uid_of
 
     async def write(self, directives: Sequence[NodeDirective]) -> Mapping[str, WriteOutcome]:
@@ -47,7 +48,7 @@ class KubeNodes:
 
     async def _write(self, directive: NodeDirective) -> WriteOutcome:
         manifest = gpu_node_manifest(directive, self._uid_of(directive.node))
-        if _same_but_for_plan(self._spec_of(directive.node), manifest["spec"]):
+        if not _is_news(self._manifest_of(directive.node), manifest):
             return WriteOutcome(False, Verdict(reasons.ACTUATED, f"node {directive.node} already follows"))
         try:
             await self._client.patch(
@@ -66,10 +67,24 @@ class KubeNodes:
         return WriteOutcome(True, Verdict(reasons.ACTUATED, text))
 
 
-def _same_but_for_plan(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    """Whether only the plan's id differs: a new plan that clocks a node alike is no news to its agent."""
+def _is_news(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    """Whether a GPUNode must be written: made for bindings, told anew, or given to its Node."""
     if current is None:
-        return False
-    return {k: v for k, v in current.items() if k != "planId"} == {
-        k: v for k, v in wanted.items() if k != "planId"
-    }
+        return bool(wanted["spec"].get("bindings"))
+    return not (_same_but_for_plan(current.get("spec") or {}, wanted["spec"]) and _is_owned(current, wanted))
+
+
+def _same_but_for_plan(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether only the plan's id differs: a new plan that clocks a node alike is no news to its agent."""
+    return _told(current) == _told(wanted)
+
+
+def _told(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What an agent is told: an empty list and an absent one are the same to it."""
+    return {k: v for k, v in spec.items() if k != "planId" and v}
+
+
+def _is_owned(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether the owners that are wanted are there; a Node made anew under its old name is another owner."""
+    uids = {owner["uid"] for owner in current["metadata"].get("ownerReferences") or ()}
+    return all(owner["uid"] in uids for owner in wanted["metadata"].get("ownerReferences", ()))

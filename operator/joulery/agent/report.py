@@ -121,6 +121,7 @@ class Reporter:
             agent_version=__version__,
             boot_id=self._boot_id,
             plan_id=_plan_id(picture),
+            report_time=datetime.now(UTC),
             lease_seen_time=picture.lease_seen_at,
             conditions=(self._ready_condition(ready, picture.generation),),
             gpus=tuple(gpu_status(record) for record in records.values()),

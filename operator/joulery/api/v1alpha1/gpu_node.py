@@ -173,6 +173,10 @@ class GPUNodeStatus(ApiModel):
     agent_version: Annotated[str | None, Field(max_length=64, description="Version of the agent.")] = None
     boot_id: Annotated[str | None, Field(max_length=64, description="Boot id of the node's kernel.")] = None
     plan_id: Annotated[PlanId | None, Field(description="Plan the agent acts on.")] = None
+    report_time: Annotated[
+        AwareDatetime | None,
+        Field(description="When the agent wrote this; the operator watches it change, every 30 s or sooner."),
+    ] = None
     lease_seen_time: Annotated[
         AwareDatetime | None, Field(description="When the agent last saw the operator's Lease change.")
     ] = None
