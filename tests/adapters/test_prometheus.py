@@ -41,6 +41,9 @@ async def test_load_is_read_with_lengths_and_latency(prometheus: FakePrometheus)
     assert (demand.requests_per_s, demand.prompt_tokens_per_s) == (4.0, 4000.0)
     assert demand.generation_tokens_per_s == 800.0
     assert demand.input_lengths is not None
+    assert demand.output_lengths is not None
+    assert demand.input_lengths.mean_tokens == pytest.approx(1000.0)
+    assert demand.output_lengths.mean_tokens == pytest.approx(200.0)
     assert demand.input_lengths.rates[demand.input_lengths.edges.index(1000)] == pytest.approx(4.0)
     assert sum(demand.input_lengths.rates) == pytest.approx(4.0)
     assert len(demand.input_lengths.rates) == len(demand.input_lengths.edges) + 1

@@ -42,11 +42,12 @@ class Load:
 
 @dataclass
 class Trouble:
-    """How the server misbehaves: a status for queries that contain a text, or no JSON at all."""
+    """How the server misbehaves: a status for queries that contain a text, no JSON at all, or no answer."""
 
     status: int = 200
     containing: str = ""
     garbage: bool = False
+    hangs_up: bool = False
 
 
 @dataclass
@@ -74,6 +75,9 @@ class FakePrometheus:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 query = parse_qs(self.path.partition("?")[2] or body)["query"][0]
                 fake.asked.append(Asked(query, dict(self.headers)))
+                if fake.trouble.hangs_up:
+                    self.close_connection = True
+                    return
                 status, payload = fake.answer(query)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(payload)))
@@ -86,7 +90,8 @@ class FakePrometheus:
                 return
 
         Handler.protocol_version = "HTTP/1.1"
-        # One packet per answer: head and body apart would wait 40 ms for a delayed acknowledgement.
+        # As Prometheus does: what follows a first packet would wait 40 ms for a delayed acknowledgement.
+        Handler.disable_nagle_algorithm = True
         Handler.wbufsize = -1
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -132,6 +137,10 @@ class FakePrometheus:
             "timestamp(": load.age_s,
             "resets(": load.resets,
             "deriv(": load.queue_growth,
+            f"{m.input_lengths}_sum": load.requests_per_s * load.prompt_tokens,
+            f"{m.output_lengths}_sum": load.requests_per_s * load.generation_tokens,
+            f"{m.input_lengths}_sum": load.requests_per_s * load.prompt_tokens,
+            f"{m.output_lengths}_sum": load.requests_per_s * load.generation_tokens,
             m.ttft: load.requests_per_s,
             m.prompt_tokens: load.requests_per_s * load.prompt_tokens,
             m.generation_tokens: load.requests_per_s * load.generation_tokens,

@@ -56,14 +56,16 @@ def buckets(counts_by_edge: Mapping[float, float]) -> Buckets:
     return Buckets(edges, tuple(cumulative))
 
 
-def length_histogram(rates: Buckets) -> LengthHistogram | None:
-    """Requests per second by token count; None without a request."""
+def length_histogram(rates: Buckets, tokens_per_s: float | None = None) -> LengthHistogram | None:
+    """Requests per second by token count, with the rate of their tokens; None without a request."""
     if rates.total <= 0.0:
         return None
     below = (0.0, *rates.cumulative[:-1])
     finite = tuple(int(edge) for edge in rates.edges if not math.isinf(edge))
     per_bucket = tuple(now - before for now, before in zip(rates.cumulative, below, strict=True))
-    return LengthHistogram(finite, per_bucket if len(per_bucket) > len(finite) else (*per_bucket, 0.0))
+    closed = per_bucket if len(per_bucket) > len(finite) else (*per_bucket, 0.0)
+    known = tokens_per_s is not None and math.isfinite(tokens_per_s) and tokens_per_s > 0.0
+    return LengthHistogram(finite, closed, tokens_per_s if known else None)
 
 
 @dataclass(frozen=True, slots=True)

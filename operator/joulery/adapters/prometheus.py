@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -43,7 +44,11 @@ RATE_SCRAPES = 4
 _MIX_WINDOW_S = 600.0
 _ATTAINMENT_WINDOW_S = 600.0
 
+# A third of the twenty that Prometheus runs at once by default; the client keeps ten connections alive.
+_AT_ONCE = 7
+
 Series = Mapping[str, Any]
+SeriesByOwner = Mapping[tuple[str, str], Sequence[Series]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,14 @@ class _TokenFile(AuthBase):
 
 
 class PrometheusClient:
-    """Instant queries with a timeout; no retries here, the next poll is one."""
+    """Instant queries with a timeout, several at once; no retries here, the next poll is one."""
 
     def __init__(self, access: PrometheusAccess) -> None:
         session = requests.Session()
         session.trust_env = False
         session.verify = str(access.ca_file) if access.ca_file else True
         self._url = access.url
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prometheus")
         self._connection = PrometheusConnect(
             url=access.url,
             headers=dict([access.tenant_header]) if access.tenant_header else None,
@@ -93,6 +99,10 @@ class PrometheusClient:
             # Selectors of many pools outgrow what proxies accept as a URL.
             method="POST",
         )
+
+    def ask_all(self, asked: Sequence[Query]) -> dict[str, list[Series]]:
+        """The series of each query by its name. Raises QueryError for the first that fails."""
+        return dict(zip((q.name for q in asked), self._threads.map(self.ask, asked), strict=True))
 
     def ask(self, query: Query) -> list[Series]:
         """The series that answer a query. Raises QueryError."""
@@ -111,6 +121,7 @@ class PrometheusClient:
 
     def close(self) -> None:
         """Close the connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._connection.close()
 
 
@@ -153,12 +164,14 @@ class PrometheusDemand:
             return [Demand(pool.key, now_s, problem=verdict) for pool in pools]
         asked = queries(pools, metrics, self._windows)
         try:
-            answers = {query.name: self._client.ask(query) for query in asked}
+            answers = self._client.ask_all(asked)
+            # Last, so that a poll ends with it: the picture of who is busy is the newest.
             self._running |= _by_pod(self._client.ask(running_by_pod(pools, metrics)))
         except QueryError as error:
             return [Demand(pool.key, now_s, problem=error.verdict) for pool in pools]
         promql = {query.name: query.promql for query in asked}
-        return [self._demand(_PoolAnswers(pool, metrics, answers), promql, now_s) for pool in pools]
+        owned = {name: _by_owner(series, metrics) for name, series in answers.items()}
+        return [self._demand(_PoolAnswers(pool, metrics, owned), promql, now_s) for pool in pools]
 
     def _demand(self, answers: _PoolAnswers, promql: Mapping[str, str], now_s: float) -> Demand:
         pool = answers.pool
@@ -180,8 +193,8 @@ class PrometheusDemand:
             generation_tokens_per_s=generation,
             running_requests=running,
             waiting_requests=waiting,
-            input_lengths=length_histogram(answers.buckets("input_lengths")),
-            output_lengths=length_histogram(answers.buckets("output_lengths")),
+            input_lengths=length_histogram(answers.buckets("input_lengths"), answers.total("input_tokens")),
+            output_lengths=length_histogram(answers.buckets("output_lengths"), answers.total("output_tokens")),
             latency=latency_report(
                 answers.buckets("ttft"),
                 answers.buckets("tpot") if answers.metrics.tpot is not None else None,
@@ -207,13 +220,15 @@ class PrometheusDemand:
 class _PoolAnswers:
     """The part of a batch that belongs to one pool."""
 
-    def __init__(self, pool: Pool, metrics: EngineMetrics, answers: Mapping[str, Sequence[Series]]) -> None:
+    def __init__(self, pool: Pool, metrics: EngineMetrics, answers: Mapping[str, SeriesByOwner]) -> None:
         self.pool = pool
         self.metrics = metrics
         self._answers = answers
 
     def _own(self, name: str) -> list[Series]:
-        return [s for s in self._answers[name] if belongs(self.pool, self.metrics, s["metric"])]
+        owner = (self.pool.key.namespace, self.pool.demand_source.served_model_name)
+        series = self._answers[name].get(owner, ())
+        return [s for s in series if belongs(self.pool, self.metrics, s["metric"])]
 
     def total(self, name: str) -> float | None:
         """Sum over the pool's series; None without one."""
@@ -236,6 +251,15 @@ class _PoolAnswers:
 
 def _value(series: Series) -> float:
     return float(series["value"][1])
+
+
+def _by_owner(answer: Iterable[Series], metrics: EngineMetrics) -> SeriesByOwner:
+    """Series by namespace and model, so that each pool looks through its own and not through all."""
+    found: dict[tuple[str, str], list[Series]] = {}
+    for series in answer:
+        labels = series["metric"]
+        found.setdefault((labels.get(NAMESPACE, ""), labels.get(metrics.model_label, "")), []).append(series)
+    return found
 
 
 def _by_pod(answer: Sequence[Series]) -> dict[tuple[str, str], float]:

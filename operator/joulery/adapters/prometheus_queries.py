@@ -22,6 +22,7 @@ COUNT_RATE = "sum by ({g}) (rate({m}_count{s}[{w}]))"
 # Requests that wait have no first token yet: a growing queue is load that the TTFT count does not show.
 GROWTH = "sum by ({g}) (deriv({m}{s}[{w}]))"
 GAUGE = "sum by ({g}) ({m}{s})"
+SUM_RATE = "sum by ({g}) (rate({m}_sum{s}[{w}]))"
 BUCKET_RATES = "sum by (le, {g}) (rate({m}_bucket{s}[{w}]))"
 BUCKET_COUNTS = "sum by (le, {g}) (increase({m}_bucket{s}[{w}]))"
 # Judged by Prometheus' own clock, so that a skew between it and us does not look like staleness.
@@ -78,6 +79,8 @@ def queries(pools: Sequence[Pool], metrics: EngineMetrics, windows: Windows) -> 
         query("resets", RESETS, metrics.prompt_tokens),
         query("input_lengths", BUCKET_RATES, metrics.input_lengths, windows.mix_s),
         query("output_lengths", BUCKET_RATES, metrics.output_lengths, windows.mix_s),
+        query("input_tokens", SUM_RATE, metrics.input_lengths, windows.mix_s),
+        query("output_tokens", SUM_RATE, metrics.output_lengths, windows.mix_s),
         query("ttft", BUCKET_COUNTS, metrics.ttft, attainment_s),
         query("itl", BUCKET_COUNTS, metrics.itl, attainment_s),
     ]

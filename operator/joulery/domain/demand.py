@@ -10,10 +10,21 @@ from joulery.domain.verdict import Finding, Verdict
 
 @dataclass(frozen=True, slots=True)
 class LengthHistogram:
-    """Requests per second by token count: `rates[i]` lies in (edges[i-1], edges[i]], the last is open."""
+    """Requests per second by token count: `rates[i]` lies in (edges[i-1], edges[i]], the last is open.
+
+    `tokens_per_s` are the tokens of the same requests, so that the mean is exact; None where it is not known.
+    Token counters do not serve: they run ahead of the histograms, which count a request when it ends.
+    """
 
     edges: tuple[int, ...]
     rates: tuple[float, ...]
+    tokens_per_s: float | None = None
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """Exact mean length, None where it is not known."""
+        total = sum(self.rates)
+        return self.tokens_per_s / total if self.tokens_per_s and total > 0.0 else None
 
 
 @dataclass(frozen=True, slots=True)

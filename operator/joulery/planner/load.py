@@ -14,15 +14,12 @@ from joulery.planner.settings import PlannerSettings
 from joulery.serving.mix import LengthMix, of_histograms
 
 
-
 @dataclass(frozen=True, slots=True)
 class LengthAverage:
-    """Histograms and token rates averaged from `since_s` to `at_s`."""
+    """Histograms averaged from `since_s` to `at_s`."""
 
     inputs: LengthHistogram
     outputs: LengthHistogram
-    prompt_tokens_per_s: float
-    generation_tokens_per_s: float
     since_s: float
     at_s: float
 
@@ -32,17 +29,15 @@ def averaged(past: LengthAverage | None, demand: Demand, window_s: float) -> Len
     inputs, outputs = demand.input_lengths, demand.output_lengths
     if inputs is None or outputs is None or not any(inputs.rates) or not any(outputs.rates):
         return past
-    now_s, tokens = demand.observed_at_s, (demand.prompt_tokens_per_s, demand.generation_tokens_per_s)
+    now_s = demand.observed_at_s
     if past is None or past.inputs.edges != inputs.edges or past.outputs.edges != outputs.edges:
-        return LengthAverage(inputs, outputs, *tokens, since_s=now_s, at_s=now_s)
+        return LengthAverage(inputs, outputs, since_s=now_s, at_s=now_s)
     if now_s <= past.at_s:
         return past
     keep = min(math.exp((past.at_s - now_s) / window_s), (past.at_s - past.since_s) / (now_s - past.since_s))
     return LengthAverage(
         _blend(past.inputs, inputs, keep),
         _blend(past.outputs, outputs, keep),
-        keep * past.prompt_tokens_per_s + (1.0 - keep) * tokens[0],
-        keep * past.generation_tokens_per_s + (1.0 - keep) * tokens[1],
         past.since_s,
         now_s,
     )
@@ -52,7 +47,7 @@ def accepted_mix(
     held: LengthMix | None, average: LengthAverage | None, settings: PlannerSettings
 ) -> LengthMix | None:
     """The mix to plan for: the held one until the average has drifted beyond the threshold."""
-    measured = _mix(average, settings) if average is not None else None
+    measured = _mix(average) if average is not None else None
     if measured is None:
         return held
     if held is not None and held.distance(measured) <= settings.mix_drift:
@@ -60,18 +55,13 @@ def accepted_mix(
     return measured
 
 
-def _mix(average: LengthAverage, settings: PlannerSettings) -> LengthMix | None:
-    # Tokens are counted as they come and requests as they end: only over a while do the two belong together.
-    if average.at_s - average.since_s < settings.settle_s:
-        return of_histograms(average.inputs, average.outputs)
-    return of_histograms(
-        average.inputs,
-        average.outputs,
-        input_mean=average.prompt_tokens_per_s / sum(average.inputs.rates) or None,
-        output_mean=average.generation_tokens_per_s / sum(average.outputs.rates) or None,
-    )
+def _mix(average: LengthAverage) -> LengthMix | None:
+    inputs, outputs = average.inputs, average.outputs
+    return of_histograms(inputs, outputs, input_mean=inputs.mean_tokens, output_mean=outputs.mean_tokens)
 
 
 def _blend(past: LengthHistogram, fresh: LengthHistogram, keep: float) -> LengthHistogram:
     rates = tuple(keep * old + (1.0 - keep) * new for old, new in zip(past.rates, fresh.rates, strict=True))
-    return LengthHistogram(past.edges, rates)
+    if past.tokens_per_s is None or fresh.tokens_per_s is None:
+        return LengthHistogram(past.edges, rates)
+    return LengthHistogram(past.edges, rates, keep * past.tokens_per_s + (1.0 - keep) * fresh.tokens_per_s)

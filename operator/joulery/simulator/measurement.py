@@ -70,12 +70,25 @@ class DemandMeter:
             generation_tokens_per_s=sum(b.generation_tokens for b in self.buckets) / span_s,
             running_requests=float(running),
             waiting_requests=float(waiting),
-            input_lengths=self._histogram(edges, [b.input_counts for b in self.buckets], span_s),
-            output_lengths=self._histogram(edges, [b.output_counts for b in self.buckets], span_s),
+            input_lengths=self._histogram(
+                edges,
+                [b.input_counts for b in self.buckets],
+                sum(b.prompt_tokens for b in self.buckets),
+                span_s,
+            ),
+            output_lengths=self._histogram(
+                edges,
+                [b.output_counts for b in self.buckets],
+                sum(b.generation_tokens for b in self.buckets),
+                span_s,
+            ),
         )
 
-    def _histogram(self, edges: tuple[int, ...], counts: list[IntArray], span_s: float) -> LengthHistogram:
-        return LengthHistogram(edges, tuple((np.sum(counts, axis=0) / span_s).tolist()))
+    def _histogram(
+        self, edges: tuple[int, ...], counts: list[IntArray], tokens: float, span_s: float
+    ) -> LengthHistogram:
+        rates = tuple((np.sum(counts, axis=0) / span_s).tolist())
+        return LengthHistogram(edges, rates, tokens / span_s)
 
     def _poll_s(self) -> float:
         if len(self.buckets) < 2:
