@@ -73,7 +73,7 @@ async def test_pools_share_one_batch_of_queries_and_keep_apart(prometheus: FakeP
     pools = [pool(ObjectKey("llm", n), demand_source=DemandSource(n)) for n in names]
     found = await reader(prometheus).read(pools, NOW_S)
     assert [found[p.key].requests_per_s for p in pools] == [float(i) for i in range(10)]
-    assert len(prometheus.asked) == 14
+    assert len(prometheus.asked) == 16
 
 
 async def test_matchers_tell_pools_of_one_model_apart(prometheus: FakePrometheus) -> None:
