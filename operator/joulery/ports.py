@@ -28,6 +28,18 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyProblem:
+    """An EnergyPolicy that cannot be understood: which field, what holds instead, and whom it would govern."""
+
+    message: str
+    namespaces: tuple[str, ...] = ()
+
+    def touches(self, namespace: str) -> bool:
+        """Whether pools of that namespace may be governed by it; no namespaces known means all."""
+        return not self.namespaces or namespace in self.namespaces
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One LIST snapshot of the cluster, converted. `measured_w` holds watts per pool where agents report."""
 
@@ -38,7 +50,7 @@ class Observation:
     rejected: tuple[Rejected, ...]
     memories: Mapping[ObjectKey, PoolMemory]
     measured_w: Mapping[ObjectKey, float]
-    policy_problems: Mapping[str, str] = field(default_factory=dict)
+    policy_problems: Mapping[str, PolicyProblem] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

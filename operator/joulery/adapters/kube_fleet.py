@@ -33,7 +33,7 @@ from joulery.domain.keys import ObjectKey
 from joulery.domain.policy import Policy
 from joulery.domain.pool import Pool
 from joulery.errors import ConfigError
-from joulery.ports import Observation, Rejected
+from joulery.ports import Observation, PolicyProblem, Rejected
 from joulery.serving.parameters import EngineProfile
 
 POOLS, POLICIES, PROFILES, GPU_NODES = "inferencepools", "energypolicies", "energyprofiles", "gpunodes"
@@ -62,7 +62,7 @@ class KubeFleet:
         self._gpu_node_manifests: Mapping[str, Manifest] = {}
         self._node_uids: Mapping[str, str] = {}
         self._heartbeats = AgentHeartbeats()
-        self._last_good_policies: dict[str, Policy] = {}
+        self._last_good_policies: Mapping[str, Policy] = {}
 
     def pool_manifest(self, key: ObjectKey) -> Manifest | None:
         """A pool's manifest in the last snapshot."""
@@ -85,7 +85,8 @@ class KubeFleet:
         self._node_uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in lists.nodes}
         pools, rejected = _converted(lists.pools)
         states = await self._pool_states(pools, lists)
-        policies, policy_problems = _policies(lists.policies)
+        policies, policy_problems = policies_of(lists.policies, self._last_good_policies)
+        self._last_good_policies = {policy.name: policy for policy in policies}
         profiles, profile_problems = self._converted_profiles(lists.profiles)
         reporting = self._heartbeats.reporting(lists.gpu_nodes)
         nodes = node_states(lists.nodes, lists.pods, reporting)
@@ -151,15 +152,32 @@ def _converted(manifests: Sequence[Manifest]) -> tuple[tuple[Pool, ...], tuple[R
     return tuple(pools), tuple(rejected)
 
 
-def _policies(manifests: Sequence[Manifest]) -> tuple[tuple[Policy, ...], dict[str, str]]:
+def policies_of(
+    manifests: Sequence[Manifest], last_good: Mapping[str, Policy]
+) -> tuple[tuple[Policy, ...], dict[str, PolicyProblem]]:
+    """Policies and problems by name; one that became unusable keeps its last good content.
+
+    Dropping it would lift the ceiling that it sets.
+    """
     policies: list[Policy] = []
-    problems: dict[str, str] = {}
+    problems: dict[str, PolicyProblem] = {}
     for manifest in manifests:
+        name = manifest["metadata"]["name"]
         try:
             policies.append(policy_of(manifest))
         except ConfigError as error:
-            problems[manifest["metadata"]["name"]] = str(error)
+            known = last_good.get(name)
+            policies += [known] if known else []
+            held = "its last good content holds" if known else "it is ignored"
+            text = f"{error}; {held} until it is corrected (kubectl edit energypolicies.joulery.dev {name})"
+            problems[name] = PolicyProblem(text, _namespaces(manifest))
     return tuple(policies), problems
+
+
+def _namespaces(manifest: Manifest) -> tuple[str, ...]:
+    """Whom a policy that could not be understood would govern, as far as that can be read."""
+    named = (manifest.get("spec") or {}).get("namespaces")
+    return tuple(str(name) for name in named) if isinstance(named, list) else ()
 
 
 def _profile(manifest: Manifest) -> EngineProfile | str:

@@ -92,7 +92,7 @@ def _explained(
     history: History,
     settings: ControllerSettings,
 ) -> str:
-    decide = decider(planner_settings(settings), running=lambda: {})
+    decide = decider(planner_settings(settings), running=dict)
     return explain(decide(observation, demand, history), observation.fleet, demand)
 
 

@@ -126,7 +126,7 @@ class PlannerLoop:
         # 1. Observe: one LIST snapshot, converted.
         with self._timed("observe"):
             observation = await self._ports.fleet.read()
-        self._follow_cadence(observation)
+        self._follow_policies(observation)
 
         # 2. Measure: demand of all pools, polled when due.
         with self._timed("demand"):
@@ -168,9 +168,11 @@ class PlannerLoop:
         self._log_cycle(decision, scaled, directed, time.monotonic() - started_s)
         return _problem(told)
 
-    def _follow_cadence(self, observation: Observation) -> None:
+    def _follow_policies(self, observation: Observation) -> None:
         policy = cluster_wide(observation.policies)
         self._cadence = policy.cadence if policy is not None else Cadence()
+        for problem in self._transitions.new_policy_problems(observation.policy_problems):
+            _log.warning("policy not understood", extra={"detail": problem})
 
     async def _demand(self, observation: Observation) -> Mapping[ObjectKey, Demand]:
         """Demand, polled when due: a cycle woken between two polls would only read the same sample twice."""

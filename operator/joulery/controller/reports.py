@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from joulery.adapters.histograms import attainment_percent
@@ -65,7 +65,8 @@ def _report(
     mode, _ = effective_mode(pool, governing(observation.policies, pool.key.namespace))
     history = decision.history.pools.get(pool.key)
     decided = decision.findings.get(pool.key, ())
-    findings = (_accepted(state), *(_completed(f, watts, demand, failure) for f in decided))
+    completed = (_completed(f, watts, demand, failure) for f in decided)
+    findings = (_accepted(state), *_with_policy_problems(completed, observation, pool.key.namespace))
     return PoolReport(
         pool=pool.key,
         generation=pool.generation,
@@ -106,6 +107,19 @@ def _completed(
     if reason == reasons.METRICS_FRESH and demand is not None and demand.note is not None:
         return replace(finding, verdict=demand.note)
     return finding
+
+
+def _with_policy_problems(
+    findings: Iterable[Finding], observation: Observation, namespace: str
+) -> list[Finding]:
+    """Whether and how a pool is planned, with the policies that could not be understood beside it."""
+    problems = [p.message for p in observation.policy_problems.values() if p.touches(namespace)]
+    return [_with_notes(f, problems) if f.condition is ConditionType.PLANNED else f for f in findings]
+
+
+def _with_notes(finding: Finding, notes: Sequence[str]) -> Finding:
+    message = "; ".join((finding.verdict.message, *notes))
+    return replace(finding, verdict=replace(finding.verdict, message=message))
 
 
 def _measured_text(watts: float | None, demand: Demand | None) -> str:

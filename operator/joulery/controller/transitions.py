@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from joulery.domain.keys import ObjectKey
 from joulery.domain.report import PoolReport
 from joulery.domain.verdict import Finding
-from joulery.ports import Rejected
+from joulery.ports import PolicyProblem, Rejected
 
 Stand = tuple[str, str]
 
@@ -17,6 +17,13 @@ class Transitions:
 
     def __init__(self) -> None:
         self._stands: dict[ObjectKey, dict[str, Stand]] = {}
+        self._policy_problems: Mapping[str, PolicyProblem] = {}
+
+    def new_policy_problems(self, problems: Mapping[str, PolicyProblem]) -> list[str]:
+        """Messages on policies that the last cycle did not have."""
+        new = [p.message for name, p in problems.items() if self._policy_problems.get(name) != p]
+        self._policy_problems = problems
+        return new
 
     def news(
         self, reports: Iterable[PoolReport], rejected: Iterable[Rejected]

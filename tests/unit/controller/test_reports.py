@@ -12,6 +12,7 @@ from joulery.domain.policy import Policy
 from joulery.domain.pool import Mode
 from joulery.domain.report import PoolReport
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
+from joulery.ports import PolicyProblem
 
 ACT = (Policy("default", max_mode=Mode.ACT),)
 
@@ -79,3 +80,22 @@ def test_news_are_changes_of_status_or_reason() -> None:
     changed = {f.condition for _, f in transitions.news([bad], [])}
     assert ConditionType.ACTUATED in changed
     assert transitions.news([bad], []) == []
+
+
+def test_policy_that_is_not_understood_is_told_to_the_pools_it_may_govern() -> None:
+    planned = finding(ConditionType.PLANNED, reasons.PLANNED)
+    ours = PolicyProblem("EnergyPolicy night: spec.clockBounds[0].floorMHz: 1500 exceeds", (CHAT.namespace,))
+    theirs = PolicyProblem("EnergyPolicy day: broken", ("other",))
+    made = report(planned, policy_problems={"night": ours, "day": theirs})
+    told = found(made, ConditionType.PLANNED)
+    assert told.status is ConditionStatus.TRUE
+    assert ours.message in told.verdict.message
+    assert theirs.message not in told.verdict.message
+
+
+def test_policy_problem_is_news_once() -> None:
+    transitions, problem = Transitions(), PolicyProblem("EnergyPolicy night: broken")
+    assert transitions.new_policy_problems({"night": problem}) == [problem.message]
+    assert transitions.new_policy_problems({"night": problem}) == []
+    assert transitions.new_policy_problems({}) == []
+    assert transitions.new_policy_problems({"night": problem}) == [problem.message]
