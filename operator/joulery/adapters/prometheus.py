@@ -194,7 +194,9 @@ class PrometheusDemand:
             running_requests=running,
             waiting_requests=waiting,
             input_lengths=length_histogram(answers.buckets("input_lengths"), answers.total("input_tokens")),
-            output_lengths=length_histogram(answers.buckets("output_lengths"), answers.total("output_tokens")),
+            output_lengths=length_histogram(
+                answers.buckets("output_lengths"), answers.total("output_tokens")
+            ),
             latency=latency_report(
                 answers.buckets("ttft"),
                 answers.buckets("tpot") if answers.metrics.tpot is not None else None,
