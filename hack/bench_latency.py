@@ -12,6 +12,8 @@ import itertools
 import math
 import sys
 import tempfile
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -47,25 +49,36 @@ _STEP_TIMEOUT_S = 30.0
 
 
 def run() -> dict[str, Any]:
-    """Figures in seconds; AssertionError where a budget is missed."""
+    """Figures in seconds, also where a budget is missed: `withinBudget` tells."""
     with tempfile.TemporaryDirectory(prefix="joulery-bench-") as folder:
-        latencies_s = asyncio.run(_measure(Path(folder)))
-    ordered = sorted(latencies_s)
-    figures = {
+        steps = asyncio.run(_measure(Path(folder)))
+    ordered = sorted(step.latency_s for step in steps)
+    median_s, p99_s = median(ordered), ordered[math.ceil(0.99 * len(ordered)) - 1]
+    return {
         "pools": POOLS,
         "steps": len(ordered),
         "demand": "synthesised HTTP endpoint",
         "pollSeconds": 1,
-        "medianSeconds": round(median(ordered), 3),
-        "p99Seconds": round(ordered[math.ceil(0.99 * len(ordered)) - 1], 3),
+        "medianSeconds": round(median_s, 3),
+        "p99Seconds": round(p99_s, 3),
         "maxSeconds": round(ordered[-1], 3),
+        "medianBudgetSeconds": MEDIAN_BUDGET_S,
+        "p99BudgetSeconds": P99_BUDGET_S,
+        "withinBudget": median_s < MEDIAN_BUDGET_S and p99_s < P99_BUDGET_S,
+        # Beyond one poll the planner chose to see the change confirmed.
+        "stepsByPolls": dict(sorted(Counter(str(step.polls) for step in steps).items())),
     }
-    assert figures["medianSeconds"] < MEDIAN_BUDGET_S, figures
-    assert figures["p99Seconds"] < P99_BUDGET_S, figures
-    return figures
 
 
-async def _measure(folder: Path) -> list[float]:
+@dataclass(frozen=True)
+class Step:
+    """One change of load: seconds from the first poll that saw it to the patch, and polls until then."""
+
+    latency_s: float
+    polls: int
+
+
+async def _measure(folder: Path) -> list[Step]:
     loads = [Load({"namespace": NAMESPACE, "model_name": f"{NAMESPACE}-p{i}"}) for i in range(POOLS)]
     for load in loads:
         load.requests_per_s = _FIRST_RPS
@@ -90,8 +103,8 @@ def _cycles(process: ControllerProcess) -> int:
     return sum(line["message"] == "cycle" for line in process.lines)
 
 
-async def _step(plane: ControlPlane, prometheus: FakePrometheus) -> list[float]:
-    latencies_s: list[float] = []
+async def _step(plane: ControlPlane, prometheus: FakePrometheus) -> list[Step]:
+    steps: list[Step] = []
     for rate_rps, number in itertools.product(_STEPS_RPS, range(POOLS)):
         load, target = prometheus.loads[number], f"p{number}-tp4"
         seen = len(_patches(plane, target))
@@ -99,17 +112,15 @@ async def _step(plane: ControlPlane, prometheus: FakePrometheus) -> list[float]:
         load.requests_per_s, load.running = rate_rps, rate_rps * _RUNNING_PER_RPS
         await eventually(lambda n=seen, t=target: len(_patches(plane, t)) > n, within_s=_STEP_TIMEOUT_S)
         patched_s = _patches(plane, target)[seen]
-        latencies_s.append(patched_s - _poll_end_s(prometheus, asked, patched_s))
-    return latencies_s
+        polls = _polls_s(prometheus, asked, patched_s)
+        steps.append(Step(patched_s - polls[0], len(polls)))
+    return steps
 
 
-def _poll_end_s(prometheus: FakePrometheus, asked: int, patched_s: float) -> float:
-    """When the first poll with the changed figures had its last answer."""
-    polls: list[float] = []
-    for request in prometheus.asked[asked:]:
-        if "by (namespace, pod)" in request.promql and request.at_s < patched_s:
-            polls.append(request.at_s)
-    return polls[0]
+def _polls_s(prometheus: FakePrometheus, asked: int, patched_s: float) -> list[float]:
+    """When each poll since the change had its last question answered, up to the patch."""
+    last = (r.at_s for r in prometheus.asked[asked:] if "by (namespace, pod)" in r.promql)
+    return [at_s for at_s in last if at_s < patched_s]
 
 
 def _patches(plane: ControlPlane, target: str) -> list[float]:
