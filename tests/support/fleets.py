@@ -266,6 +266,7 @@ class MadeUpCatalog:
         mix: LengthMix,
         objective: Objective,
         clocks_mhz: Sequence[int],
+        dispersion: float = 1.0,
     ) -> OperatingPoints:
         """Points by tensor-parallel size alone."""
         self.asked += 1

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from joulery.domain import reasons
 from joulery.domain.pool import Knob, Variant
 from joulery.domain.verdict import Verdict
+from joulery.planner.burstiness import LEVELS, level_at
 from joulery.planner.pricing import Beside, PointSource
 from joulery.planner.view import PoolView
 from joulery.serving.mix import LengthMix
 from joulery.serving.points import OperatingPoints
+
+# Below this share of what calm traffic may load an instance with, single bursts miss the objective at any rate.
+_LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,9 @@ def allowed_clocks(view: PoolView, variant: Variant) -> tuple[int, ...]:
     return (max((c for c in supported if c <= bounds.ceiling_mhz), default=supported[0]),)
 
 
-def points_of(view: PoolView, mix: LengthMix, catalog: PointSource) -> dict[str, OperatingPoints] | Verdict:
+def points_of(
+    view: PoolView, mix: LengthMix, dispersion: float, peak_rps: float, catalog: PointSource
+) -> dict[str, OperatingPoints] | Verdict:
     """Operating points of every variant that the profile holds, or why there are none."""
     profile = view.profile
     if profile is None:
@@ -96,11 +104,35 @@ def points_of(view: PoolView, mix: LengthMix, catalog: PointSource) -> dict[str,
         clocks = allowed_clocks(view, variant)
         if not clocks or variant.tensor_parallel_size not in _sizes(view, variant):
             continue
-        known[variant.name] = catalog.points(
-            profile, variant, mix=mix, objective=view.pool.objective, clocks_mhz=clocks
-        )
+
+        def at(level: float, variant: Variant = variant, clocks: tuple[int, ...] = clocks) -> OperatingPoints:
+            return catalog.points(
+                profile,
+                variant,
+                mix=mix,
+                objective=view.pool.objective,
+                clocks_mhz=clocks,
+                dispersion=level,
+            )
+
+        known[variant.name] = _for_bursts(at, dispersion, peak_rps)
     serving = any(v.name not in known and view.counts[v.name].expected > 0 for v in view.pool.variants)
     return lacks_variants(view) if serving or not known else known
+
+
+def _for_bursts(
+    at: Callable[[float], OperatingPoints], dispersion: float, peak_rps: float
+) -> OperatingPoints:
+    """Points for the burstiness that reaches one instance of as many as calm traffic of this peak would need.
+
+    Bursts that no rate would save are planned for as the wildest that can be served.
+    """
+    calm = at(LEVELS[0])
+    if not calm.rate_at(-1):
+        return calm
+    wanted = level_at(dispersion, math.ceil(peak_rps / calm.rate_at(-1)))
+    wilder = (at(level) for level in reversed(LEVELS) if LEVELS[0] < level <= wanted)
+    return next((points for points in wilder if points.rate_at(-1) >= _LEAST_SHARE * calm.rate_at(-1)), calm)
 
 
 def _sizes(view: PoolView, variant: Variant) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,30 +25,21 @@ def tables_of(
     """A table per variant with operating points, for replicas of the old variant run on during a reshard."""
     if not view.has(Knob.CLOCKS):
         return ()
-    headroom = headroom_of(view, settings)
     return tuple(
-        (v.name, table_of(view, v, pricing.points[v.name], headroom, settings))
+        (v.name, table_of(view, v, pricing.points[v.name], settings))
         for v in view.pool.variants
         if v.name in pricing.points
     )
 
 
-def headroom_of(view: PoolView, settings: PlannerSettings) -> float:
-    """Share of each row's rate left free: more for bursty traffic, in tenths so that names last."""
-    if view.forecast is None:
-        return settings.clock_headroom
-    burst = settings.burst_headroom * (math.sqrt(view.forecast.dispersion(settings.rate_window_s)) - 1.0)
-    return min(settings.clock_headroom + max(0.0, round(burst, 1)), settings.most_headroom)
-
-
 def table_of(
-    view: PoolView, variant: Variant, points: OperatingPoints, headroom: float, settings: PlannerSettings
+    view: PoolView, variant: Variant, points: OperatingPoints, settings: PlannerSettings
 ) -> ClockTable:
     """The variant's table within the policy's bounds, named by its content; pinned to the highest clock where
     no clock meets the objective.
     """
     lowest, highest = points.clocks_mhz[0], points.clocks_mhz[-1]
-    rows = clock_table(points, headroom=headroom, floor_mhz=lowest, ceiling_mhz=highest)
+    rows = clock_table(points, headroom=settings.clock_headroom, floor_mhz=lowest, ceiling_mhz=highest)
     guards = ClockGuards(max_running_requests=int(_FULL_BATCH_SHARE * variant.max_num_seqs))
     table = ClockTable(
         "",

@@ -35,10 +35,6 @@ class Forecast:
     peak_rps: float
     peak_now_rps: float
 
-    def dispersion(self, rate_window_s: float) -> float:
-        """Index of dispersion of the arrivals, 1 for Poisson, from the spread of rates over such windows."""
-        return max(1.0, self.spread_rps**2 * rate_window_s / self.level_rps) if self.level_rps > 0.0 else 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class _Line:

@@ -14,6 +14,7 @@ from joulery.domain.memory import PoolMemory, VariantMemory
 from joulery.domain.plan import Plan
 from joulery.domain.policy import Policy
 from joulery.domain.verdict import Finding, Verdict
+from joulery.planner.burstiness import Burstiness
 from joulery.planner.forecast import Sample
 from joulery.planner.load import LengthAverage
 from joulery.serving.mix import LengthMix
@@ -60,6 +61,8 @@ class PoolHistory:
         samples: recent `(time, requests/s)`, oldest first.
         lengths: averaged histograms of input and output lengths, None before the first request.
         mix: the mix that operating points were last computed for.
+        bursts: averages that tell how bursty arrivals are.
+        dispersion: the index of dispersion that operating points were last computed for.
         last_good_demand: newest demand without a problem.
         rates: per variant, from the newest plan that could be priced.
         candidates: the best of each variant at the newest plan.
@@ -76,6 +79,8 @@ class PoolHistory:
     samples: tuple[Sample, ...] = ()
     lengths: LengthAverage | None = None
     mix: LengthMix | None = None
+    bursts: Burstiness | None = None
+    dispersion: float | None = None
     last_good_demand: Demand | None = None
     rates: tuple[VariantRate, ...] = ()
     candidates: tuple[Candidate, ...] = ()

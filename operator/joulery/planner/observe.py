@@ -9,6 +9,7 @@ from joulery.domain.demand import Demand
 from joulery.domain.fleet import Replica, VariantState
 from joulery.domain.memory import PoolMemory, VariantMemory
 from joulery.domain.pool import Variant
+from joulery.planner.burstiness import with_newest
 from joulery.planner.forecast import Sample, forecast
 from joulery.planner.history import PoolHistory, remembered
 from joulery.planner.load import averaged
@@ -34,9 +35,12 @@ def observe(
 def _fed(past: PoolHistory, demand: Demand, settings: PlannerSettings) -> PoolHistory:
     if past.samples and demand.observed_at_s <= past.samples[-1][0]:
         return replace(past, last_good_demand=demand)  # the same scrape read twice is one sample
+    newest = (demand.observed_at_s, demand.requests_per_s)
+    samples = _pushed(past.samples, newest, settings.trend_window_s)
     return replace(
         past,
-        samples=_pushed(past.samples, (demand.observed_at_s, demand.requests_per_s), settings.trend_window_s),
+        samples=samples,
+        bursts=with_newest(past.bursts, samples, settings),
         lengths=averaged(past.lengths, demand, settings.mix_window_s),
         last_good_demand=demand,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -76,7 +77,7 @@ def _is_outside(view: PoolView, plan: Plan | None, settings: PlannerSettings) ->
 
 
 def _is_urgent(view: PoolView, plan: Plan | None, now_s: float, settings: PlannerSettings) -> bool:
-    """Outside for long enough, or the rate alone is beyond capacity; what was futile is retried slowly."""
+    """Outside for long enough, or the rate alone is clearly beyond capacity; what was futile is retried slowly."""
     part = plan.pool(view.key) if plan is not None else None
     if view.past.outside_polls == 0 or part is None:
         return False
@@ -85,4 +86,10 @@ def _is_urgent(view: PoolView, plan: Plan | None, now_s: float, settings: Planne
     if view.past.outside_polls >= settings.envelope_polls:
         return True
     capacity = held_capacity_rps(view, part)
-    return capacity is not None and view.past.samples[-1][1] > capacity
+    return capacity is not None and view.past.samples[-1][1] > capacity + _noise_rps(view, capacity, settings)
+
+
+def _noise_rps(view: PoolView, rate_rps: float, settings: PlannerSettings) -> float:
+    """By how much one sample of a rate may exceed it by chance; not from samples, which a jump is part of."""
+    dispersion = view.past.dispersion or settings.prior_dispersion
+    return settings.jump_deviations * math.sqrt(dispersion * rate_rps / settings.rate_window_s)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from joulery.domain import reasons
 from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import Verdict
+from joulery.planner.burstiness import accepted_dispersion
 from joulery.planner.candidates import beside, choosable, points_of, running
 from joulery.planner.history import VariantRate
 from joulery.planner.load import accepted_mix
@@ -41,14 +42,15 @@ def price_pool(view: PoolView, catalog: PointSource, terms: Terms) -> PricedPool
     ahead = view.forecast
     if mix is None or ahead is None:
         return _no_demand(view)
-    points = points_of(view, mix, catalog)
+    dispersion = accepted_dispersion(view.past.dispersion, view.past.bursts, terms.settings)
+    points = points_of(view, mix, dispersion, ahead.peak_rps, catalog)
     if isinstance(points, Verdict):
         return points
     if not choosable(view) and not beside(view):
         return _nothing_to_plan(view)
     margin = 1.0 + (terms.settings.up_only_margin_percent / 100.0 if terms.is_up_only else 0.0)
     rates = tuple(VariantRate(name, p.rate_at(-1)) for name, p in points.items())
-    view = replace(view, past=replace(view.past, mix=mix, rates=rates))
+    view = replace(view, past=replace(view.past, mix=mix, dispersion=dispersion, rates=rates))
     pricing = Pricing(
         points=points,
         beside=beside(view),

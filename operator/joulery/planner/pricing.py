@@ -32,6 +32,7 @@ class PointSource(Protocol):
         mix: LengthMix,
         objective: Objective,
         clocks_mhz: Sequence[int],
+        dispersion: float = 1.0,
     ) -> OperatingPoints:
         """Operating points of one variant at rising clocks; KeyError where the profile does not hold it."""
         ...

@@ -32,6 +32,7 @@ class PointCatalog:
         mix: LengthMix,
         objective: Objective,
         clocks_mhz: Sequence[int],
+        dispersion: float = 1.0,
     ) -> OperatingPoints:
         """Operating points of a variant. Raises UnknownVariantError where the profile does not hold it."""
         options = (
@@ -40,7 +41,7 @@ class PointCatalog:
             variant.token_budget,
             variant.max_num_seqs,
         )
-        key = (profile.content_hash, options, mix.content_hash, objective, tuple(clocks_mhz))
+        key = (profile.content_hash, options, mix.content_hash, objective, tuple(clocks_mhz), dispersion)
         known = self._known.get(key)
         if known is None:
             known = operating_points(
@@ -50,6 +51,7 @@ class PointCatalog:
                 mix=mix,
                 objective=objective,
                 clocks_mhz=clocks_mhz,
+                dispersion=dispersion,
                 requests=self._requests,
             )
             self._known[key] = known

@@ -109,17 +109,19 @@ def of_histograms(
     *,
     input_mean: float | None = None,
     output_mean: float | None = None,
-    longest: int = 131_072,
+    longest: int | None = None,
 ) -> LengthMix | None:
-    """The mix of measured histograms, the open bucket ending at `longest`; None where either is empty.
+    """The mix of measured histograms; None where either is empty.
 
+    The open bucket ends at `longest`, by default below the next edge of the 1-2-5 series: vLLM's series goes on
+    to the longest request, which therefore lies below the edge that is missing.
     Means that cannot come from the histogram (measured over another window, say) are bent to as far as
     buckets allow.
     """
     if sum(inputs.rates) <= 0 or sum(outputs.rates) <= 0:
         return None
-    input_edges, input_shares = _closed(inputs, longest)
-    output_edges, output_shares = _closed(outputs, longest)
+    input_edges, input_shares = _closed(inputs, longest or _next_edge(inputs.edges[-1]))
+    output_edges, output_shares = _closed(outputs, longest or _next_edge(outputs.edges[-1]))
     return LengthMix(input_edges, input_shares, output_edges, output_shares, input_mean, output_mean)
 
 
@@ -177,6 +179,12 @@ def _histogram(lengths: Ints, edges: Sequence[int]) -> tuple[tuple[int, ...], tu
     bounds = (0, *(e for e in edges if e < longest), longest)
     counts = np.bincount(np.searchsorted(bounds[1:], lengths, side="left"), minlength=len(bounds) - 1)
     return bounds, tuple((counts / counts.sum()).tolist())
+
+
+def _next_edge(edge: int) -> int:
+    """The next of the series 1, 2, 5, 10, ... above an edge."""
+    scale = int(10 ** math.floor(math.log10(max(edge, 1))))
+    return next(m * scale for m in (1, 2, 5, 10, 20) if m * scale > edge)
 
 
 def _closed(histogram: LengthHistogram, longest: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

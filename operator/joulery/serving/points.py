@@ -1,8 +1,8 @@
 """Operating points: for one variant and mix, the highest rate within the objective and the watts, by clock.
 
-The highest rate is found by bisection on the very engine that emulator and replay run: Poisson arrivals, one
-sample of lengths for all clocks and rates (common random numbers). Watts against load are strongly concave,
-so they are a table.
+The highest rate is found by bisection on the very engine that emulator and replay run: arrivals as bursty as
+the pool's, one sample of lengths for all clocks and rates (common random numbers). Watts against load are
+strongly concave, so they are a table.
 """
 
 from __future__ import annotations
@@ -78,11 +78,14 @@ def operating_points(
     mix: LengthMix,
     objective: Objective,
     clocks_mhz: Sequence[int],
+    dispersion: float = 1.0,
     attainment: float = ATTAINMENT,
     requests: int = 12_000,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> OperatingPoints:
     """Operating points at rising clocks, each seed being a sample of so many requests.
+
+    `dispersion` is that of the arrivals at one instance: variance over mean of their counts per second.
 
     Raises ValueError for clocks that do not rise, and what `Engine` raises for its options.
     """
@@ -91,7 +94,9 @@ def operating_points(
             model=model,
             token_budget=token_budget,
             max_num_seqs=max_num_seqs,
-            sample=Sample.of_mix(mix, requests, seed=seed, longest=model.longest_request_tokens),
+            sample=Sample.of_mix(
+                mix, requests, seed=seed, longest=model.longest_request_tokens, dispersion=dispersion
+            ),
             objective=objective,
             attainment=attainment,
         )

@@ -1,4 +1,4 @@
-"""Trials of one engine under Poisson load: does it attain, how far can it be driven, what does it draw.
+"""Trials of one engine under random load: does it attain, how far can it be driven, what does it draw.
 
 All trials of a variant see the same requests in the same order (common random numbers), only denser or
 thinner.
@@ -33,28 +33,50 @@ _WATTS_REQUESTS = 1500  # enough for a mean; tails need more
 _ALONE_REQUESTS = 300
 _ALONE_GAP_NS = 3_600_000_000_000
 _ITL_TAIL = 0.01  # the ITL objective bounds the P99 over all token intervals
+_LEAST_RPS = 0.01  # where bursts alone miss the objective, no rate is low enough
+_BURST_S = 1.0  # within which the requests of one burst come
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Requests in order, `gaps` being their inter-arrival times at one request per second on average."""
+    """Requests with the times between their bursts at one request per second on average.
+
+    A request comes `late_s` after its burst begins, whatever the rate; without bursts that is at once.
+    """
 
     input_tokens: Ints
     output_tokens: Ints
     gaps: Floats
+    late_s: Floats
 
     @staticmethod
-    def of_lengths(input_tokens: Ints, output_tokens: Ints, *, seed: int) -> Sample:
-        """Poisson arrivals for given lengths, their mean rate exact."""
-        gaps = np.random.default_rng([seed, 1]).exponential(size=len(input_tokens))
-        return Sample(input_tokens, output_tokens, gaps / gaps.mean())
+    def of_lengths(input_tokens: Ints, output_tokens: Ints, *, seed: int, dispersion: float = 1.0) -> Sample:
+        """Random arrivals for given lengths, their mean rate exact.
+
+        At dispersion 1 they are Poisson. Above it bursts are, and their sizes are logarithmic: counts per
+        second are then negative-binomial with that variance over mean at every rate (Quenouille, 1949).
+        """
+        count = len(input_tokens)
+        rng = np.random.default_rng([seed, 1])
+        if dispersion <= 1.0:
+            gaps, late_s = rng.exponential(size=count), np.zeros(count)
+        else:
+            sizes = rng.logseries(1.0 - 1.0 / dispersion, size=count)
+            gaps = np.zeros(count)
+            firsts = np.cumsum(sizes) - sizes
+            firsts = firsts[firsts < count]
+            gaps[firsts] = rng.exponential(size=len(firsts))
+            late_s = _BURST_S * rng.random(count)
+        return Sample(input_tokens, output_tokens, gaps / gaps.mean(), late_s)
 
     @staticmethod
-    def of_mix(mix: LengthMix, count: int, *, seed: int, longest: int) -> Sample:
+    def of_mix(mix: LengthMix, count: int, *, seed: int, longest: int, dispersion: float = 1.0) -> Sample:
         """Requests drawn from a mix; input cut so that input and output stay within `longest` tokens."""
         inputs, outputs = mix.sample(count, seed)
         outputs = np.minimum(outputs, longest - 1)
-        return Sample.of_lengths(np.minimum(inputs, longest - outputs), outputs, seed=seed)
+        return Sample.of_lengths(
+            np.minimum(inputs, longest - outputs), outputs, seed=seed, dispersion=dispersion
+        )
 
     def __len__(self) -> int:
         return len(self.gaps)
@@ -63,7 +85,9 @@ class Sample:
         """The first requests, evenly thinned so that lengths keep their distribution."""
         keep = np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)
         gaps = self.gaps[: len(keep)]
-        return Sample(self.input_tokens[keep], self.output_tokens[keep], gaps / gaps.mean())
+        return Sample(
+            self.input_tokens[keep], self.output_tokens[keep], gaps / gaps.mean(), self.late_s[: len(keep)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +205,8 @@ class Trial:
         upward = self.attains(clock_mhz, rate_rps)
         for _ in range(_BRACKET_STEPS):
             beyond = rate_rps * stride if upward else rate_rps / stride
+            if beyond < _LEAST_RPS:
+                break
             if self.attains(clock_mhz, beyond) != upward:
                 return (rate_rps, beyond) if upward else (beyond, rate_rps)
             rate_rps = beyond
@@ -211,5 +237,6 @@ class Trial:
 
 
 def _arrivals(sample: Sample, rate_rps: float) -> Ints:
-    arrivals: Ints = (np.cumsum(sample.gaps) * (1e9 / rate_rps)).astype(np.int64)
+    at_s = np.cumsum(sample.gaps) / rate_rps + sample.late_s
+    arrivals: Ints = (np.sort(at_s) * 1e9).astype(np.int64)
     return arrivals

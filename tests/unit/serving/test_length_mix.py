@@ -56,6 +56,16 @@ def test_histogram_edges_beyond_the_longest_request_fold_into_its_bucket() -> No
     assert (mix.input_edges, mix.input_shares) == ((0, 10, 100), (0.25, 0.75))
 
 
+@pytest.mark.parametrize(
+    ("last", "beyond"), [(1, 2), (10, 20), (20, 50), (50, 100), (10_000, 20_000), (3000, 5000)]
+)
+def test_open_bucket_ends_at_the_next_edge_of_the_series(last: int, beyond: int) -> None:
+    measured = LengthHistogram((last,), (3.0, 1.0))
+    mix = of_histograms(measured, measured)
+    assert mix is not None
+    assert mix.input_edges == mix.output_edges == (0, last, beyond)
+
+
 def test_histogram_without_requests_has_no_mix() -> None:
     empty = LengthHistogram((10,), (0.0, 0.0))
     assert of_histograms(empty, empty) is None

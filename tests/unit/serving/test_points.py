@@ -157,3 +157,29 @@ def test_clocks_must_rise() -> None:
             objective=OBJECTIVE,
             clocks_mhz=(1980, 1200),
         )
+
+
+@pytest.mark.parametrize("dispersion", [1.0, 1.5, 4.0])
+def test_arrivals_have_the_mean_rate_and_the_dispersion_asked_for(dispersion: float) -> None:
+    sample = Sample.of_lengths(*(np.full(60_000, 100),) * 2, seed=2, dispersion=dispersion)
+    arrivals = np.sort(np.cumsum(sample.gaps) / 5.0 + sample.late_s)
+    counts = np.bincount((arrivals / 20.0).astype(np.int64))[1:-1]
+    assert counts.mean() == pytest.approx(100.0, rel=0.01)
+    assert counts.var() / counts.mean() == pytest.approx(dispersion, rel=0.2)
+
+
+def test_burstier_traffic_gets_a_lower_rate_and_never_an_endless_search() -> None:
+    rates = [
+        Trial(
+            instance(2),
+            512,
+            256,
+            Sample.of_mix(MIX, 3000, seed=1, longest=8192, dispersion=d),
+            OBJECTIVE,
+            0.995,
+        ).highest_rate_rps(1980)
+        for d in (1.0, 2.0, 4.0, 32.0)
+    ]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 1.1 * rates[1] > 0.0
+    assert rates[-1] == 0.0
