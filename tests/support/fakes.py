@@ -13,7 +13,7 @@ from joulery.controller.health import Health
 from joulery.controller.loop import PlannerLoop, Ports
 from joulery.controller.wakeup import Wakeup
 from joulery.domain import reasons
-from joulery.domain.demand import Demand
+from joulery.domain.demand import Demand, LatencyReport
 from joulery.domain.fleet import Fleet, NodeState, PoolState, Replica, ReplicaPhase, VariantState
 from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.memory import PoolMemory
@@ -144,11 +144,13 @@ class FakeDemand:
 
     rate: float = 4.0
     problem: Verdict | None = None
+    latency: LatencyReport | None = None
     polls: int = 0
 
     async def read(self, pools: Sequence[Pool], now_s: float) -> Mapping[ObjectKey, Demand]:
         self.polls += 1
-        return {p.key: demand(p.key, self.rate, observed_at_s=now_s, problem=self.problem) for p in pools}
+        fields = {"observed_at_s": now_s, "problem": self.problem, "latency": self.latency}
+        return {p.key: demand(p.key, self.rate, **fields) for p in pools}
 
 
 @dataclass
