@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cluster_fixture
 from fake_node import FakeNode
 
 
@@ -21,6 +20,3 @@ async def node() -> AsyncIterator[FakeNode]:
             yield made
         finally:
             await made.stop()
-
-
-cluster = cluster_fixture()

@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
-from cluster import cluster_fixture
 from joulery.api.crd import definition
 from joulery.api.v1alpha1.kinds import KINDS, Kind
 from joulery.emulator.cluster_access import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-cluster = cluster_fixture()
 
 
 class Judge:
@@ -91,6 +88,8 @@ def served(cluster: Cluster) -> Cluster:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
     names = [f"crd/{definition(kind)['metadata']['name']}" for kind in KINDS]
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    # The session's cluster has seen other tests.
+    cluster.kubectl("delete", "--all", "energypolicies,energyprofiles,gpunodes.joulery.dev")
     return cluster
 
 

@@ -4,128 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from cluster import cluster_fixture
-from controller_cluster import (
-    REPOSITORY,
-    ControllerProcess,
-    apply,
-    bare_nodes,
-    condition,
-    deployment,
-    eventually,
-    namespace,
-    policy,
-    pool,
-    profile,
-    read,
-)
-from fake_prometheus import FakePrometheus, Load, Trouble
+from controller_cluster import ControllerProcess, apply, condition, eventually, pool, read
+from controller_stage import Stage
+from fake_prometheus import FakePrometheus, Trouble
 from joulery.domain import reasons
-from joulery.emulator.cluster_access import Cluster, service_account_kubeconfig
-from joulery.emulator.controlplane import ControlPlane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
-
-SYSTEM = "joulery-system"
-
-cluster = cluster_fixture()
-
-
-@pytest.fixture(scope="module")
-def installed(cluster: Cluster) -> Cluster:
-    """What `kubectl apply -k manifests/` installs; the controller itself runs as our process."""
-    cluster.kubectl("apply", "-k", str(REPOSITORY / "crds"), "--server-side")
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-    cluster.kubectl("apply", "-k", str(REPOSITORY / "manifests"), "--server-side")
-    cluster.kubectl("scale", f"--namespace={SYSTEM}", "deployment/joulery-controller", "--replicas=0")
-    apply(cluster, profile(), policy())
-    return cluster
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def nodes(installed: Cluster) -> AsyncIterator[None]:
-    async with bare_nodes(installed.kubeconfig, 6):
-        yield
-
-
-@pytest.fixture(scope="module")
-def prometheus() -> Iterator[FakePrometheus]:
-    with FakePrometheus() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def controller(
-    installed: Cluster, prometheus: FakePrometheus, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ControllerProcess]:
-    account = service_account_kubeconfig(installed, SYSTEM, "joulery-controller")
-    log: Path = tmp_path_factory.mktemp("controller") / "controller.log"
-    with ControllerProcess(account, prometheus.url, log) as process:
-        yield process
-
-
-class Stage:
-    """One namespace with one pool and its load."""
-
-    def __init__(self, cluster: Cluster, prometheus: FakePrometheus, name: str) -> None:
-        self.cluster = cluster
-        self.name = name
-        self.load = Load({"namespace": name, "model_name": f"{name}-chat"}, requests_per_s=0.5)
-        prometheus.loads.append(self.load)
-        apply(cluster, namespace(name))
-
-    def put(self, *, replicas: int = 1, sizes: tuple[int, ...] = (4,), **fields: Any) -> None:
-        workloads = [deployment(self.name, f"chat-tp{s}", gpus=s, replicas=replicas) for s in sizes]
-        apply(self.cluster, *workloads, pool(self.name, sizes=sizes, **fields))
-
-    def pool(self) -> Mapping[str, Any]:
-        return read(self.cluster, "inferencepools.joulery.dev", self.name, "chat")
-
-    def replicas(self, size: int = 4) -> int:
-        found = read(self.cluster, "deployment", self.name, f"chat-tp{size}")
-        return int(found["spec"]["replicas"])
-
-    def wanted(self) -> int:
-        """Replicas that the plan in status asks for."""
-        variants = self.pool().get("status", {}).get("variants", ())
-        return sum(v.get("targetReplicas", 0) for v in variants)
-
-    def stands(self, kind: str, status: str, *wanted: str) -> bool:
-        found = condition(self.pool(), kind)
-        return found.get("status") == status and (not wanted or found["reason"] in wanted)
-
-    def scale_writes(self) -> list[Mapping[str, Any]]:
-        if not isinstance(self.cluster, ControlPlane):
-            pytest.skip("another cluster's audit log is not ours to read")
-        return [event for event in self.cluster.audit_events() if self._is_write(event)]
-
-    def _is_write(self, event: Mapping[str, Any]) -> bool:
-        ref = event.get("objectRef", {})
-        ours = ref.get("subresource") == "scale" and ref.get("namespace") == self.name
-        return ours and event.get("responseStatus", {}).get("code") == 200
-
-
-@pytest.fixture
-def stage(
-    request: pytest.FixtureRequest,
-    installed: Cluster,
-    prometheus: FakePrometheus,
-    nodes: None,
-    controller: ControllerProcess,
-) -> Iterator[Stage]:
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[-40:].strip("-")
-    made = Stage(installed, prometheus, name)
-    yield made
-    prometheus.loads.remove(made.load)
-    installed.kubectl("delete", "namespace", name, "--wait=false")
 
 
 async def test_observe_reports_and_writes_nothing(stage: Stage) -> None:

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,7 @@ from joulery.emulator.cluster_access import Cluster
 from joulery.emulator.kubelet import Kubelet
 from joulery.emulator.nodes import NodeObjects, emulated_nodes
 from joulery.emulator.pods import PodSpec
+from joulery.emulator.processes import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILE = REPOSITORY / "operator" / "joulery" / "data" / "profiles" / "llama-3.1-70b-fp8.yaml"
@@ -202,8 +205,10 @@ class ControllerProcess:
             "JOULERY_KUBECONFIG": str(kubeconfig),
             "JOULERY_PROMETHEUS_URL": prometheus_url,
             "JOULERY_SCRAPE_INTERVAL_SECONDS": str(scrape_interval_s),
-            "JOULERY_METRICS_PORT": "0",
+            "JOULERY_METRICS_HOST": "127.0.0.1",
+            "JOULERY_METRICS_PORT": str(port := free_port()),
         }
+        self._url = f"http://127.0.0.1:{port}"
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -218,6 +223,24 @@ class ControllerProcess:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "joulery", "controller"]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    @property
+    def pid(self) -> int:
+        """Its process id; it must run."""
+        assert self._process is not None
+        assert self._process.poll() is None, f"the controller ended by itself; see {self._log}"
+        return self._process.pid
+
+    def readiness(self) -> str:
+        """What /readyz says; empty where nothing answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"{self._url}/readyz", timeout=5) as page:
+                return str(page.read().decode())
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        except OSError:
+            return ""
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
