@@ -39,8 +39,9 @@ from joulery.domain.verdict import Verdict
 from joulery.domain.vllm_metrics import EngineMetrics, metrics_of, supported_text
 from joulery.errors import MetricsError
 
-# A rate needs two samples in its window also when one scrape was missed.
-RATE_SCRAPES = 4
+# Samples in a rate window; they span one interval less, which is the time the rate is really taken over. Five keep
+# a rate through missed scrapes.
+RATE_SCRAPES = 5
 _MIX_WINDOW_S = 600.0
 _ATTAINMENT_WINDOW_S = 600.0
 

@@ -134,7 +134,7 @@ def decider(of_planner: PlannerSettings, running: Callable[[], RunningByPod]) ->
 
 def planner_settings(settings: ControllerSettings) -> PlannerSettings:
     """The planner's own, told over which window Prometheus takes its rates."""
-    return PlannerSettings(rate_window_s=RATE_SCRAPES * settings.scrape_interval_seconds)
+    return PlannerSettings(rate_window_s=(RATE_SCRAPES - 1) * settings.scrape_interval_seconds)
 
 
 def prometheus_access(settings: ControllerSettings) -> PrometheusAccess:

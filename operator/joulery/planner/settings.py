@@ -26,7 +26,7 @@ class PlannerSettings:
         prior_dispersion: index of dispersion assumed before samples tell: 1 is Poisson, public chat and code
             traces thinned to a pool are 1.1 and 2.5.
         prior_weight: samples, or rate windows, that this assumption counts for.
-        rate_window_s: window behind one rate sample (Prometheus `rate()` over four polls), which turns an
+        rate_window_s: window behind one rate sample (what Prometheus' `rate()` spans), which turns an
             index of dispersion into a spread.
         envelope_percent: how far the peak may exceed the plan's capacity before an up-only plan: the half
             per cent of operating points and the noise of the spread itself are no reason for another
