@@ -139,8 +139,6 @@ class FakePrometheus:
             "deriv(": load.queue_growth,
             f"{m.input_lengths}_sum": load.requests_per_s * load.prompt_tokens,
             f"{m.output_lengths}_sum": load.requests_per_s * load.generation_tokens,
-            f"{m.input_lengths}_sum": load.requests_per_s * load.prompt_tokens,
-            f"{m.output_lengths}_sum": load.requests_per_s * load.generation_tokens,
             m.ttft: load.requests_per_s,
             m.prompt_tokens: load.requests_per_s * load.prompt_tokens,
             m.generation_tokens: load.requests_per_s * load.generation_tokens,

@@ -53,7 +53,8 @@ class LoadWindow:
         return EngineSample(
             at_s=newest.at_s,
             prompt_tokens_per_s=(newest.prompt_tokens_total - oldest.prompt_tokens_total) / seconds,
-            generation_tokens_per_s=(newest.generation_tokens_total - oldest.generation_tokens_total) / seconds,
+            generation_tokens_per_s=(newest.generation_tokens_total - oldest.generation_tokens_total)
+            / seconds,
             running_requests=newest.running_requests,
             waiting_requests=newest.waiting_requests,
             kv_usage=newest.kv_usage,
