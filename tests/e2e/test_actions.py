@@ -178,7 +178,7 @@ def test_clocks_in_status_are_those_of_the_driver(followed: LiveCentre) -> None:
 
 
 def test_lowered_ceiling_resets_clocks_and_keeps_replicas(ladder: LiveCentre) -> None:
-    wait_for("locked clocks", lambda: ladder.locked())
+    wait_for("locked clocks", ladder.locked)
     ladder.set_policy(Mode.OBSERVE)
     try:
         wait_for("no locked clock", lambda: not ladder.locked())
@@ -191,7 +191,7 @@ def test_lowered_ceiling_resets_clocks_and_keeps_replicas(ladder: LiveCentre) ->
         )
     finally:
         ladder.set_policy()
-    wait_for("clocks again", lambda: ladder.locked())
+    wait_for("clocks again", ladder.locked)
 
 
 def test_ended_agent_resets_the_clocks_of_its_node(ladder: LiveCentre) -> None:

@@ -219,9 +219,11 @@ class ControllerProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def start(self, *, sabotage: str = "") -> None:
+        """Start it; `sabotage` is Python that spoils a part of the process before it runs."""
+        run = "from joulery.__main__ import main; main()"
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "joulery", "controller"]
+            command = [sys.executable, "-c", f"{sabotage}\n{run}", "controller"]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
     @property
