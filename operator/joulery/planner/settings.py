@@ -85,11 +85,13 @@ class PlannerSettings:
     longest_count: int = 256
 
     def at(self, cadence: Cadence) -> PlannerSettings:
-        """The same at another cadence: windows that count polls shrink or grow with the poll interval.
+        """The same at another cadence: windows stay the same count of polls, and in proportion to the plan epoch.
 
-        The rate window is Prometheus' own and stays.
+        The larger of both factors: polling more often sees more, not less far, and a trend fitted over two minutes must
+        not be drawn out over an epoch of five. The rate window is Prometheus' own and stays.
         """
-        factor = cadence.demand_poll_s / Cadence().demand_poll_s
+        usual = Cadence()
+        factor = max(cadence.demand_poll_s / usual.demand_poll_s, cadence.plan_epoch_s / usual.plan_epoch_s)
         if factor == 1.0:
             return self
         return replace(self, **{name: getattr(self, name) * factor for name in _COUNTED_IN_POLLS})
