@@ -69,6 +69,9 @@ def ladder(live: LiveCentre, loads: Mapping[ObjectKey, SteppedLoad]) -> LiveCent
 def followed(live: LiveCentre, loads: Mapping[ObjectKey, SteppedLoad]) -> LiveCentre:
     """`busy` after a fall and a rise of its replicas."""
     wait_for("a scale down", lambda: live.replicas(BUSY)["tp4"] < 3, 60.0)
+    # Right after an epoch, so that the rise shows between two.
+    before = live.plan_id()
+    wait_for("the next plan", lambda: live.plan_id() != before)
     loads[BUSY.key].step_to(BUSY_RPS)
     needed = BUSY_RPS / capacity_rps(BUSY, "tp4")
     wait_for("enough ready replicas", lambda: live.ready(BUSY)["tp4"] >= needed, 60.0)

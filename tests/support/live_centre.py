@@ -34,7 +34,7 @@ from serving_cases import shipped_profile
 POOL_KIND = "inferencepools.joulery.dev"
 INPUT_TOKENS, OUTPUT_TOKENS = 1024, 128
 CLOCKS = ClockBounds(ACCELERATOR, 1200, 1980)
-CADENCE = Cadence(plan_epoch_s=5.0, demand_poll_s=1.0, clock_epoch_s=1.0, lease_timeout_s=30.0)
+CADENCE = Cadence(plan_epoch_s=10.0, demand_poll_s=1.0, clock_epoch_s=1.0, lease_timeout_s=30.0)
 GUARDRAILS = Guardrails(dwell_s=5.0)
 STARTUP_S = 2.0
 SCRAPE_S = 1.0
@@ -187,6 +187,10 @@ class LiveCentre:
                 locks = ((n, gpus.lock(n)) for n in range(GPUS_PER_NODE))
                 found |= {f"{name}/{n}": lock.highest_mhz for n, lock in locks if lock is not None}
         return found
+
+    def plan_id(self) -> str:
+        """The plan of the last cycle."""
+        return next((str(x["plan_id"]) for x in reversed(self.log_lines()) if x["message"] == "cycle"), "")
 
     def log_lines(self) -> list[Manifest]:
         """The controller's log."""
