@@ -144,7 +144,7 @@ class World:
         order = {Phase.PENDING: 0, Phase.STARTING: 1, Phase.READY: 2}
         doomed = sorted(living, key=lambda i: (order[i.phase], i.deletion_cost, -i.created_s))
         for instance in doomed[: max(0, len(living) - change.want)]:
-            self._end(instance, now_s)
+            instance.drain(now_s)
 
     def advance(self, start_s: float, end_s: float, arrivals: Mapping[ObjectKey, Requests]) -> None:
         """Schedule, start, dispatch and serve over one step."""
@@ -204,11 +204,6 @@ class World:
             node = min(fitting, key=lambda n: (self.free_gpus[n], n))
             self.free_gpus[node] -= instance.gpus
             instance.schedule(node, now_s)
-
-    def _end(self, instance: Instance, now_s: float) -> None:
-        instance.drain(now_s)
-        if instance.phase is Phase.GONE and instance.node is not None:
-            self.free_gpus[instance.node] += instance.gpus
 
 
 def finished_arrays(batches: Sequence[FinishedRequests], field_name: str) -> np.ndarray:

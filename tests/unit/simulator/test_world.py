@@ -84,6 +84,19 @@ def test_named_victims_go_first() -> None:
     assert sum(world.free_gpus) == 48 - 2 * 4
 
 
+def test_an_instance_that_ends_while_starting_gives_its_gpus_back_once() -> None:
+    one = scenario(startup_s=60.0)
+    world = one.world([one.pools[0]])
+    world.start_ready(CHAT, "tp4", 1, 0.0)
+    world.apply(scale("tp4", 1, 2), 0.0)
+    world.advance(0.0, 5.0, {CHAT: no_requests()})
+    world.apply(scale("tp4", 2, 1), 5.0)
+    world.advance(5.0, 10.0, {CHAT: no_requests()})
+    assert sum(world.free_gpus) == 48 - 4
+    assert max(world.free_gpus) <= 8
+    assert world.gpu_seconds == pytest.approx((8 + 4) * 5.0)
+
+
 def test_a_drained_instance_finishes_what_it_has() -> None:
     one = scenario()
     world = one.world([one.pools[0]])
