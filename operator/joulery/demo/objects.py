@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from joulery.domain.policy import Policy
@@ -127,8 +126,3 @@ def energy_policy(policy: Policy) -> Manifest:
             },
         },
     }
-
-
-def energy_profile(manifest: Mapping[str, Any]) -> Manifest:
-    """A shipped profile, ready to apply."""
-    return dict(manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,10 +139,3 @@ def saving_percent(summary: Mapping[str, object], baseline: Mapping[str, object]
     """1 - energy / baseline at `gpu`, `fleet` or `server`, in percent."""
     key = f"{boundary}KilowattHours"
     return 100.0 * (1.0 - float(str(summary[key])) / float(str(baseline[key])))
-
-
-def concatenate(parts: Sequence[Served]) -> Served:
-    """One pool's requests from several runs."""
-    names = ("input_tokens", "output_tokens", "ttft_ns", "tpot_ns", "arrival_ns")
-    joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
-    return Served(**joined, turned_away=sum(p.turned_away for p in parts))
