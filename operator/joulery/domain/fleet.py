@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from joulery.domain.drain import Drain
 from joulery.domain.keys import ObjectKey
+from joulery.domain.limits import Budget, Provisioner, Quota
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
+
+
+# Seconds that shares of requests per pod are measured over; a younger pod is not compared with others.
+SHARE_WINDOW_S = 300.0
 
 
 class ReplicaPhase(StrEnum):
@@ -21,7 +27,11 @@ class ReplicaPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One running engine, its times in seconds since the Unix epoch."""
+    """One running engine, its times in seconds since the Unix epoch.
+
+    `requests_per_s` is over the last `SHARE_WINDOW_S`; None where nobody measured. `killed_at_s` is the end of a
+    terminating replica's grace period.
+    """
 
     name: str
     uid: str
@@ -32,19 +42,23 @@ class Replica:
     ready_since_s: float | None = None
     running_requests: int | None = None
     deletion_cost: int = 0
+    requests_per_s: float | None = None
+    killed_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VariantState:
     """A variant's workload as observed; `desired` is `spec.replicas`, None where the target does not exist.
 
-    `hold` says why its replicas must not be written (missing, autoscaled, claimed twice), else None.
+    `hold` says why its replicas must not be written (missing, autoscaled, claimed twice), else None. `drain`
+    is how its replicas end, None where neither template nor pods can be seen.
     """
 
     variant: str
     desired: int | None
     replicas: tuple[Replica, ...] = ()
     hold: Verdict | None = None
+    drain: Drain | None = None
 
     def in_phase(self, phase: ReplicaPhase) -> tuple[Replica, ...]:
         """Replicas in one phase."""
@@ -73,7 +87,11 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """A node with GPUs; `free_gpus` are those no pod holds, ours or foreign."""
+    """A node with GPUs; it counts until its Node object is gone, however it is drained.
+
+    `free_gpus` are those that no pod holds, ours or foreign, terminating or not, and that no foreign pod ahead of
+    ours in the scheduler's queue will take. `trouble` says why it takes no new pods, else None.
+    """
 
     name: str
     accelerator: str
@@ -81,15 +99,22 @@ class NodeState:
     free_gpus: int
     schedulable: bool = True
     agent_ready: bool = False
+    trouble: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """One snapshot; `observed_at_s` is the only clock the pure layers know."""
+    """One snapshot; `observed_at_s` is the only clock the pure layers know.
+
+    `unread` names what could not be read and is therefore not part of it; the rest is true without.
+    """
 
     observed_at_s: float
     pools: tuple[PoolState, ...]
     nodes: tuple[NodeState, ...]
+    quotas: tuple[Quota, ...] = ()
+    provisioner: Provisioner | None = None
+    unread: tuple[Verdict, ...] = ()
 
     def pool(self, key: ObjectKey) -> PoolState:
         """The pool of that key; KeyError where it is not in the snapshot."""

@@ -57,6 +57,15 @@ RESHARDING = "Resharding"
 SCALING = "Scaling"
 WRITE_REFUSED = "WriteRefused"
 UNSCHEDULABLE = "Unschedulable"
+PROFILE_STALE = "ProfileStale"
+ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+ROLLOUT_WITHOUT_ROOM = "RolloutWithoutRoom"
+PODS_DISRUPTED = "PodsDisrupted"
+DISRUPTION_BUDGET = "DisruptionBudget"
+QUOTA_EXCEEDED = "QuotaExceeded"
+DISRUPTABLE = "Disruptable"
+NODE_UNAVAILABLE = "NodeUnavailable"
+NOT_READ = "NotRead"
 
 # guardrails
 BELOW_OBSERVED_NEED = "BelowObservedNeed"
@@ -70,6 +79,21 @@ SCALE_UP = "ScaleUp"
 SCALE_DOWN = "ScaleDown"
 RESHARD_SURGE = "ReshardSurge"
 RESHARD_SHRINK = "ReshardShrink"
+
+# DrainSafe, and how victims ended
+DRAINS = "Drains"
+NO_DRAIN = "NoDrain"
+GRACE_TOO_SHORT = "GraceTooShort"
+VICTIM_UNKNOWN = "VictimUnknown"
+DRAIN_UNKNOWN = "DrainUnknown"
+VICTIM_NOT_READY = "VictimNotReady"
+DRAINED = "Drained"
+DRAIN_UNSEEN = "DrainUnseen"
+REQUESTS_LOST = "RequestsLost"
+
+# TrafficBalanced
+TRAFFIC_EVEN = "TrafficEven"
+UNEVEN_TRAFFIC = "UnevenTraffic"
 
 # SLOMet
 SLO_MET = "SLOMet"
