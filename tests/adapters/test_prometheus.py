@@ -12,6 +12,7 @@ from fakes import CHAT, NOW_S, pool
 from joulery.adapters.prometheus import PrometheusAccess, PrometheusClient, PrometheusDemand
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
+from joulery.domain.fleet import SHARE_WINDOW_S
 from joulery.domain.keys import ObjectKey
 from joulery.domain.pool import DemandSource, Engine
 from joulery.domain.request_class import Objective, RequestClass, TokenRange
@@ -73,7 +74,7 @@ async def test_pools_share_one_batch_of_queries_and_keep_apart(prometheus: FakeP
     pools = [pool(ObjectKey("llm", n), demand_source=DemandSource(n)) for n in names]
     found = await reader(prometheus).read(pools, NOW_S)
     assert [found[p.key].requests_per_s for p in pools] == [float(i) for i in range(10)]
-    assert len(prometheus.asked) == 16
+    assert len(prometheus.asked) == 17
 
 
 async def test_matchers_tell_pools_of_one_model_apart(prometheus: FakePrometheus) -> None:
@@ -94,7 +95,16 @@ async def test_running_requests_are_known_by_pod(prometheus: FakePrometheus) -> 
     prometheus.loads[0].pods = ("a", "b")
     demand = reader(prometheus)
     await chat(demand)
-    assert demand.running_by_pod == {("llm", "a"): 10.0, ("llm", "b"): 10.0}
+    assert demand.pod_loads.running == {("llm", "a"): 10.0, ("llm", "b"): 10.0}
+
+
+async def test_request_rates_are_known_by_pod_over_the_window_of_shares(prometheus: FakePrometheus) -> None:
+    prometheus.loads[0].pods, prometheus.loads[0].shares = ("a", "b"), (0.75, 0.25)
+    demand = reader(prometheus)
+    await chat(demand)
+    assert demand.pod_loads.requests_per_s == {("llm", "a"): 3.0, ("llm", "b"): 1.0}
+    asked = next(a.promql for a in prometheus.asked if "(namespace, pod)" in a.promql and "rate(" in a.promql)
+    assert f"[{SHARE_WINDOW_S * 1000:.0f}ms]" in asked
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from fakes import CHAT, Rig, finding, observation, pool
+from joulery.adapters.pod_load import PodLoads
 from joulery.controller.app import decider
 from joulery.domain import reasons
 from joulery.domain.demand import LatencyReport
@@ -29,7 +30,7 @@ LATENCY = LatencyReport(
 async def report() -> PoolReport:
     """The status after one cycle of the real planner on a cluster without profiles and policies."""
     seen = observation([pool(mode=Mode.OBSERVE)], measured_w={CHAT: 400.0})
-    rig = Rig(seen, decide=decider(PlannerSettings(), running=dict))
+    rig = Rig(seen, decide=decider(PlannerSettings(), loads=PodLoads))
     rig.demand.latency = LATENCY
     assert await rig.loop.run_cycle() is None
     assert rig.journal.of("scale") == []

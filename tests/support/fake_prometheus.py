@@ -38,6 +38,7 @@ class Load:
     ttft_s: float = 0.2
     tpot_s: float = 0.03
     pods: tuple[str, ...] = ("pod-0",)
+    shares: tuple[float, ...] | None = None
 
 
 @dataclass
@@ -126,9 +127,13 @@ class FakePrometheus:
         if "_bucket" in promql:
             return self._buckets(load, promql)
         if "by (namespace, pod)" in promql:
-            share = load.running / max(1, len(load.pods))
+            total = load.requests_per_s if self._metrics.ttft in promql else load.running
+            shares = load.shares or [1.0 / max(1, len(load.pods))] * len(load.pods)
             namespace = load.labels["namespace"]
-            return [({"namespace": namespace, "pod": pod}, share) for pod in load.pods]
+            return [
+                ({"namespace": namespace, "pod": pod}, total * share)
+                for pod, share in zip(load.pods, shares, strict=True)
+            ]
         return [(dict(load.labels), self._figure(load, promql))]
 
     def _figure(self, load: Load, promql: str) -> float:

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from joulery.domain.fleet import Fleet, PoolState, Replica, VariantState
 
-# Running requests by (namespace, pod).
-RunningByPod = Mapping[tuple[str, str], float]
+# A figure by (namespace, pod).
+ByPod = Mapping[tuple[str, str], float]
 
 
-def with_running_requests(fleet: Fleet, running: RunningByPod) -> Fleet:
-    """The fleet, each replica with its running requests; a pod without a series stays unknown, not idle."""
-    return replace(fleet, pools=tuple(_pool(state, running) for state in fleet.pools)) if running else fleet
+@dataclass(frozen=True, slots=True)
+class PodLoads:
+    """Running requests of each pod now, and requests per second over the last `SHARE_WINDOW_S`."""
+
+    running: ByPod = field(default_factory=dict)
+    requests_per_s: ByPod = field(default_factory=dict)
 
 
-def _pool(state: PoolState, running: RunningByPod) -> PoolState:
+def with_pod_loads(fleet: Fleet, loads: PodLoads) -> Fleet:
+    """The fleet, each replica with its load; a pod without a series stays unknown, not idle."""
+    return replace(fleet, pools=tuple(_pool(state, loads) for state in fleet.pools))
+
+
+def _pool(state: PoolState, loads: PodLoads) -> PoolState:
     namespace = state.pool.key.namespace
-    return replace(state, variants=tuple(_variant(v, namespace, running) for v in state.variants))
+    return replace(state, variants=tuple(_variant(v, namespace, loads) for v in state.variants))
 
 
-def _variant(state: VariantState, namespace: str, running: RunningByPod) -> VariantState:
-    return replace(state, replicas=tuple(_replica(r, namespace, running) for r in state.replicas))
+def _variant(state: VariantState, namespace: str, loads: PodLoads) -> VariantState:
+    return replace(state, replicas=tuple(_replica(r, namespace, loads) for r in state.replicas))
 
 
-def _replica(replica: Replica, namespace: str, running: RunningByPod) -> Replica:
-    requests = running.get((namespace, replica.name))
-    if requests is None or not math.isfinite(requests):
-        return replica
-    return replace(replica, running_requests=max(0, round(requests)))
+def _replica(replica: Replica, namespace: str, loads: PodLoads) -> Replica:
+    running = _known(loads.running, namespace, replica)
+    rate = _known(loads.requests_per_s, namespace, replica)
+    return replace(
+        replica,
+        running_requests=replica.running_requests if running is None else round(running),
+        requests_per_s=replica.requests_per_s if rate is None else rate,
+    )
+
+
+def _known(figures: ByPod, namespace: str, replica: Replica) -> float | None:
+    figure = figures.get((namespace, replica.name))
+    return max(0.0, figure) if figure is not None and math.isfinite(figure) else None

@@ -22,6 +22,7 @@ from urllib3.util import Retry
 
 from joulery.adapters.freshness import judge_age, judge_figures, since
 from joulery.adapters.histograms import Buckets, buckets, latency_report, length_histogram
+from joulery.adapters.pod_load import PodLoads
 from joulery.adapters.prometheus_queries import (
     NAMESPACE,
     POD,
@@ -29,6 +30,7 @@ from joulery.adapters.prometheus_queries import (
     Windows,
     belongs,
     queries,
+    requests_by_pod,
     running_by_pod,
 )
 from joulery.domain import reasons
@@ -136,11 +138,12 @@ class PrometheusDemand:
         self._good: dict[ObjectKey, Demand] = {}
         self._trouble_since_s: dict[ObjectKey, float] = {}
         self._running: dict[tuple[str, str], float] = {}
+        self._rates: dict[tuple[str, str], float] = {}
 
     @property
-    def running_by_pod(self) -> Mapping[tuple[str, str], float]:
-        """Running requests by (namespace, pod), of the last poll."""
-        return self._running
+    def pod_loads(self) -> PodLoads:
+        """What each pod had to do at the last poll."""
+        return PodLoads(self._running, self._rates)
 
     async def read(self, pools: Sequence[Pool], now_s: float) -> Mapping[ObjectKey, Demand]:
         """Demand of every pool; queries run in a thread, since the client is synchronous."""
@@ -149,7 +152,7 @@ class PrometheusDemand:
 
     def _read_all(self, pools: Sequence[Pool], now_s: float) -> list[Demand]:
         found: list[Demand] = []
-        self._running = {}
+        self._running, self._rates = {}, {}
         rows = {pool.key: metrics_of(pool.engine.type, pool.engine.version) for pool in pools}
         ordered = sorted(pools, key=lambda p: str(rows[p.key]))
         for _, group in groupby(ordered, key=lambda p: str(rows[p.key])):
@@ -164,8 +167,10 @@ class PrometheusDemand:
             verdict = Verdict(reasons.UNKNOWN_ENGINE, f"metrics are known for {supported_text()}")
             return [Demand(pool.key, now_s, problem=verdict) for pool in pools]
         asked = queries(pools, metrics, self._windows)
+        by_pod = requests_by_pod(pools, metrics)
         try:
-            answers = self._client.ask_all(asked)
+            answers = self._client.ask_all((*asked, by_pod))
+            self._rates |= _by_pod(answers.pop(by_pod.name))
             # Last, so that a poll ends with it: the picture of who is busy is the newest.
             self._running |= _by_pod(self._client.ask(running_by_pod(pools, metrics)))
         except QueryError as error:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from joulery.domain.fleet import SHARE_WINDOW_S
 from joulery.domain.pool import Pool
 from joulery.domain.vllm_metrics import EngineMetrics
 
@@ -93,6 +94,12 @@ def running_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
     """Running requests of each pod: the least busy one is the one to remove."""
     promql = GAUGE.format(m=metrics.running, s=selector(pools, metrics), g=f"{NAMESPACE}, {POD}")
     return Query("running_by_pod", promql)
+
+
+def requests_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
+    """Requests per second of each pod: who gets which share of the traffic."""
+    fill = {"m": metrics.ttft, "s": selector(pools, metrics), "g": f"{NAMESPACE}, {POD}"}
+    return Query("requests_by_pod", COUNT_RATE.format(w=duration(SHARE_WINDOW_S), **fill))
 
 
 def belongs(pool: Pool, metrics: EngineMetrics, labels: Mapping[str, str]) -> bool:

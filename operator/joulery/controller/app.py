@@ -26,7 +26,7 @@ from joulery.adapters.kube_lease import KubeLease
 from joulery.adapters.kube_nodes import KubeNodes
 from joulery.adapters.kube_status import KubeStatus
 from joulery.adapters.kube_targets import TargetReader
-from joulery.adapters.pod_load import RunningByPod, with_running_requests
+from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusAccess, PrometheusClient, PrometheusDemand
 from joulery.controller.health import Health, health_app, serve
@@ -104,7 +104,7 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
     )
     loop = PlannerLoop(
         ports,
-        decider(planner_settings(settings), lambda: demand.running_by_pod),
+        decider(planner_settings(settings), lambda: demand.pod_loads),
         executor=executor,
         metrics=metrics,
         health=health,
@@ -113,13 +113,13 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
     return Controller(loop, pods, KubeLease(client, settings.operator_namespace), health, metrics, wakeup)
 
 
-def decider(of_planner: PlannerSettings, running: Callable[[], RunningByPod]) -> Decide:
-    """The planner's one entry point with its catalogue of operating points; `running` is the last poll's."""
+def decider(of_planner: PlannerSettings, loads: Callable[[], PodLoads]) -> Decide:
+    """The planner's one entry point with its catalogue of operating points; `loads` are the last poll's."""
     catalog = PointCatalog()
 
     def decided(observation: Observation, demand: Mapping[ObjectKey, Demand], history: History) -> Decision:
         return decide(
-            with_running_requests(observation.fleet, running()),
+            with_pod_loads(observation.fleet, loads()),
             demand,
             observation.policies,
             observation.profiles,

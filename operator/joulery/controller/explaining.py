@@ -15,7 +15,7 @@ from joulery.adapters.kube_client import connect
 from joulery.adapters.kube_discovery import Discovery
 from joulery.adapters.kube_fleet import KubeFleet
 from joulery.adapters.kube_targets import TargetReader
-from joulery.adapters.pod_load import with_running_requests
+from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import PrometheusClient, PrometheusDemand
 from joulery.api.convert import policy_of, pool_of, profile_of
@@ -60,7 +60,7 @@ async def _explain_live(settings: ControllerSettings) -> str:
     prometheus = PrometheusClient(prometheus_access(settings))
     reader = PrometheusDemand(prometheus, settings.scrape_interval_seconds)
     demand = await reader.read([state.pool for state in observation.fleet.pools], time.time())
-    busy = replace(observation, fleet=with_running_requests(observation.fleet, reader.running_by_pod))
+    busy = replace(observation, fleet=with_pod_loads(observation.fleet, reader.pod_loads))
     return _explained(busy, demand, History.restored(observation.memories), settings)
 
 
@@ -92,7 +92,7 @@ def _explained(
     history: History,
     settings: ControllerSettings,
 ) -> str:
-    decide = decider(planner_settings(settings), running=dict)
+    decide = decider(planner_settings(settings), loads=PodLoads)
     return explain(decide(observation, demand, history), observation.fleet, demand)
 
 

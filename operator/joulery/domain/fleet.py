@@ -7,10 +7,9 @@ from enum import StrEnum
 
 from joulery.domain.drain import Drain
 from joulery.domain.keys import ObjectKey
-from joulery.domain.limits import Budget, Provisioner, Quota
+from joulery.domain.limits import Limits, Provisioner, Quota
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
-
 
 # Seconds that shares of requests per pod are measured over; a younger pod is not compared with others.
 SHARE_WINDOW_S = 300.0
@@ -42,6 +41,7 @@ class Replica:
     ready_since_s: float | None = None
     running_requests: int | None = None
     deletion_cost: int = 0
+    highest_since_s: float | None = None
     requests_per_s: float | None = None
     killed_at_s: float | None = None
 
@@ -51,7 +51,7 @@ class VariantState:
     """A variant's workload as observed; `desired` is `spec.replicas`, None where the target does not exist.
 
     `hold` says why its replicas must not be written (missing, autoscaled, claimed twice), else None. `drain`
-    is how its replicas end, None where neither template nor pods can be seen.
+    is how its replicas end, None where neither template nor pods can be seen. `limits` is what else bounds them.
     """
 
     variant: str
@@ -59,6 +59,7 @@ class VariantState:
     replicas: tuple[Replica, ...] = ()
     hold: Verdict | None = None
     drain: Drain | None = None
+    limits: Limits = Limits()
 
     def in_phase(self, phase: ReplicaPhase) -> tuple[Replica, ...]:
         """Replicas in one phase."""

@@ -66,7 +66,10 @@ class DemandSource:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One model served under latency objectives; `routing: Service`, one lane."""
+    """One model served under latency objectives; `routing: Service`, one lane.
+
+    The planned peak is to be carried with `spare_instances` of the instances lost.
+    """
 
     key: ObjectKey
     uid: str
@@ -79,6 +82,7 @@ class Pool:
     mode: Mode = Mode.OBSERVE
     knobs: frozenset[Knob] = frozenset()
     weight: int = 1
+    spare_instances: int = 0
 
     @property
     def objective(self) -> Objective:

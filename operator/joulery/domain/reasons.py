@@ -17,6 +17,7 @@ PROFILE_FOUND = "ProfileFound"
 PROFILE_MISSING = "ProfileMissing"
 PROFILE_INVALID = "ProfileInvalid"
 PROFILE_LACKS_VARIANT = "ProfileLacksVariant"
+PROFILE_OPTIMISTIC = "ProfileOptimistic"
 
 # MetricsAvailable
 METRICS_FRESH = "MetricsFresh"
@@ -44,6 +45,8 @@ FALLBACK_PLAN = "FallbackPlan"
 UP_ONLY_PLAN = "UpOnlyPlan"
 OBSERVING = "Observing"
 RECOMMENDING = "Recommending"
+HELD_AT_HIGHEST_CLOCK = "HeldAtHighestClock"
+MISSED_AT_HIGHEST_CLOCK = "MissedAtHighestClock"
 
 # Actuated
 ACTUATED = "Actuated"

@@ -15,6 +15,8 @@ class ConditionType(StrEnum):
     FEASIBLE = "Feasible"
     PLANNED = "Planned"
     ACTUATED = "Actuated"
+    DRAIN_SAFE = "DrainSafe"
+    TRAFFIC_BALANCED = "TrafficBalanced"
     SLO_MET = "SLOMet"
     NODE_AGENTS_READY = "NodeAgentsReady"
     READY = "Ready"

@@ -102,7 +102,7 @@ def _pool_plan(p: PricedPool, target: Target, settings: PlannerSettings) -> Pool
         planned_rate_rps=peak,
         capacity_rps=price.capacity_rps,
         predicted_w=price.watts,
-        shed_fraction=max(0.0, 1.0 - price.capacity_rps / peak) if sheds else 0.0,
+        shed_fraction=p.pricing.shed(target.variant, target.replicas) if sheds else 0.0,
     )
 
 

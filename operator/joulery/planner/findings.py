@@ -8,6 +8,8 @@ from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.candidates import profile_missing
+from joulery.planner.drain import drain_finding
+from joulery.planner.traffic import traffic_finding
 from joulery.planner.view import PoolView
 
 _PROFILE_REASONS = frozenset(
@@ -32,6 +34,8 @@ def findings_of(
         view.past.feasible if view.mode is not Mode.OBSERVE else None,
         _planned(view, plan, problem),
         _actuated(view, changes, waits),
+        drain_finding(view),
+        traffic_finding(view.key, view.past.traffic),
         _slo(view),
         _agents(view, fleet),
     )

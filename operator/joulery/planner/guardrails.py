@@ -14,6 +14,7 @@ from joulery.domain import reasons
 from joulery.domain.policy import Guardrails
 from joulery.domain.pool import Knob
 from joulery.domain.verdict import Verdict
+from joulery.planner.drain import may_shrink
 from joulery.planner.options import PoolOptions, Target
 from joulery.planner.pricing import Pricing
 from joulery.planner.settings import PlannerSettings
@@ -159,12 +160,21 @@ def never_below_observed_need(p: Proposal) -> tuple[Target, Verdict | None]:
 
 
 def keep_minimum(p: Proposal) -> tuple[Target, Verdict | None]:
-    """Nothing, a shortage included, takes the pool's last replica or those that a minimum stands for."""
-    least = max(1, p.view.pool.variant(p.target.variant).min_replicas)
+    """Nothing, a shortage included, takes the pool's last replica, its spares or those of a minimum."""
+    alone = needed_replicas(p.pricing, p.target.variant, 0.0)
+    least = max(alone, p.view.pool.variant(p.target.variant).min_replicas)
     if p.target.replicas >= least or (not p.is_reshard and p.target.replicas >= p.current.replicas):
         return p.target, None
     kept = p.current if p.is_reshard else p.with_replicas(p.current, min(least, p.current.replicas))
     return kept, _verdict(p, reasons.INSUFFICIENT_GPUS, f"{p.target.variant} has a minimum of {least}")
+
+
+def keep_what_cannot_drain(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Replicas whose answers would be lost stay; another variant comes beside them only where that serves more."""
+    if p.gains_share or not (p.is_reshard or p.target.replicas < p.current.replicas):
+        return p.target, None
+    problem = may_shrink(p.view, p.current.variant)
+    return (p.target, None) if problem is None else (p.current, _verdict(p, problem.reason, problem.message))
 
 
 def hold_on_stale_metrics(p: Proposal) -> tuple[Target, Verdict | None]:
@@ -192,21 +202,23 @@ RULES: tuple[Rule, ...] = (
     bounded_step_down,
     never_below_observed_need,
     keep_minimum,
+    keep_what_cannot_drain,
     hold_on_stale_metrics,
     obey_knobs,
 )
 
 
 def needed_replicas(pricing: Pricing, variant: str, load_rps: float) -> int:
-    """Fewest replicas of a variant, at least one, that carry a load beside those that stay."""
+    """Fewest replicas of a variant, at least one, that carry a load beside those that stay, spares lost."""
     rate = pricing.max_rate_rps(variant)
-    if rate <= 0.0 or load_rps <= 0.0:
+    if rate <= 0.0:
         return 1
     weakest = min([rate, *(pricing.max_rate_rps(b.variant) for b in pricing.beside)])
     if weakest <= 0.0:
         return 1
     beside = sum(b.instances for b in pricing.beside)
-    return max(1, math.ceil(load_rps / weakest - 1e-9) - beside + pricing.absent.get(variant, 0))
+    together = pricing.sharing.needed(max(0.0, load_rps) / weakest)
+    return max(1, together - beside + pricing.absent.get(variant, 0))
 
 
 def _same_replicas(p: Proposal) -> bool:

@@ -15,8 +15,10 @@ from joulery.domain.plan import Plan
 from joulery.domain.policy import Policy
 from joulery.domain.verdict import Finding, Verdict
 from joulery.planner.burstiness import Burstiness
+from joulery.planner.draining import Ending
 from joulery.planner.forecast import Sample
 from joulery.planner.load import LengthAverage
+from joulery.planner.traffic import Traffic
 from joulery.serving.mix import LengthMix
 
 
@@ -71,7 +73,9 @@ class PoolHistory:
         feasible: the newest plan's word on whether objective and GPUs suffice.
         outside_polls: polls in a row that demand has been outside the plan's envelope.
         futile_s: when an up-only plan last found nothing more for it.
+        traffic: how requests lie on the pods, None where it is not known.
         blocked: variants whose pods found no node, and until when they are asked for no more.
+        ending: replicas that were ending at the last poll.
     """
 
     first_seen_s: float
@@ -89,7 +93,9 @@ class PoolHistory:
     feasible: Finding | None = None
     outside_polls: int = 0
     futile_s: float | None = None
+    traffic: Traffic | None = None
     blocked: tuple[tuple[str, float], ...] = ()
+    ending: tuple[Ending, ...] = ()
 
     def max_rate_rps(self, variant: str) -> float | None:
         """Highest rate of one instance of a variant, None where it was never computed."""

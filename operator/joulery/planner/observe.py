@@ -14,6 +14,7 @@ from joulery.planner.forecast import Sample, forecast
 from joulery.planner.history import PoolHistory, remembered
 from joulery.planner.load import averaged
 from joulery.planner.settings import PlannerSettings
+from joulery.planner.traffic import traffic_of
 from joulery.planner.view import PoolView
 
 
@@ -24,7 +25,8 @@ def observe(
     past = _blocked(_started(view, last_poll_s, settings), view, now_s, settings)
     demand = view.demand
     if demand is not None and demand.problem is None:
-        past = _fed(past, demand, settings)
+        traffic = traffic_of(view.state, past.traffic, now_s, settings)
+        past = replace(_fed(past, demand, settings), traffic=traffic)
     if not past.samples:
         return replace(view, past=past)
     startup_s = max((past.startup_s(v.name, v.startup_s) for v in view.pool.variants), default=0.0)

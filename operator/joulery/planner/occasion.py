@@ -11,7 +11,6 @@ from joulery.domain.plan import Plan, PlanKind, PoolPlan
 from joulery.domain.policy import Policy
 from joulery.planner.candidates import beside
 from joulery.planner.history import History
-from joulery.planner.pricing import equal_share_capacity
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.terms import Terms
 from joulery.planner.view import PoolView
@@ -50,7 +49,7 @@ def held_capacity_rps(view: PoolView, part: PoolPlan) -> float | None:
     parties.setdefault(part.variant, max(0, part.replicas - absent))
     rates = [(n, view.past.max_rate_rps(name) or 0.0) for name, n in parties.items()]
     # A rate of 0 is an objective out of reach: more instances would not help.
-    return equal_share_capacity(rates) if all(rate > 0.0 for _, rate in rates) else None
+    return view.sharing.capacity_rps(rates) if all(rate > 0.0 for _, rate in rates) else None
 
 
 def _is_changed(view: PoolView) -> bool:

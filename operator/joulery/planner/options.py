@@ -119,14 +119,15 @@ def most_useful(pricing: Pricing, variant: str) -> int:
     """Count beyond which another instance only costs: the peak is held and the lowest clock will do."""
     best = pricing.max_rate_rps(variant)
     least = next((rate for rate in pricing.points[variant].max_rate_rps if rate > 0.0), best)
-    return max(math.ceil(pricing.peak_rps / best), math.ceil(pricing.mean_rps / float(least)), 1) + 1
+    return (
+        max(pricing.sharing.needed(pricing.peak_rps / best), math.ceil(pricing.mean_rps / float(least))) + 1
+    )
 
 
 def _nothing(pricing: Pricing) -> _Rows:
     first = next(iter(pricing.points))
     highest = np.array([pricing.points[first].clocks_mhz[-1]], dtype=np.int64)
-    held = pricing.capacity_rps(first, 0)
-    served = min(1.0, held / pricing.peak_rps) if pricing.peak_rps > 0.0 else float(held > 0.0)
+    served = pricing.served(first, 0)
     watts = pricing.beside_w(pricing.share_rps(first, 0))
     return _Rows(np.zeros(1, dtype=np.int64), highest, np.array([watts]), np.array([served]), np.zeros(1))
 
@@ -141,8 +142,7 @@ def _rows(
     counts = np.arange(low, min(high, useful) + 1, dtype=np.int64)
     if pricing.beside or low == 0:
         counts = counts[counts > 0]
-    capacity = np.array([pricing.capacity_rps(variant.name, int(n)) for n in counts], dtype=np.float64)
-    served = np.minimum(1.0, capacity / pricing.peak_rps) if pricing.peak_rps > 0.0 else np.ones(len(counts))
+    served = np.array([pricing.served(variant.name, int(n)) for n in counts], dtype=np.float64)
     if variant.min_replicas > 0:
         # Missing minimum replicas count as load shed, so that what fits is still served.
         served = served * np.minimum(1.0, counts / variant.min_replicas)

@@ -57,6 +57,7 @@ def price_pool(view: PoolView, catalog: PointSource, terms: Terms) -> PricedPool
         mean_rps=ahead.mean_rps,
         peak_rps=ahead.peak_rps * margin,
         clocks_move=view.has(Knob.CLOCKS),
+        sharing=view.sharing,
         absent={name: counts.absent for name, counts in view.counts.items() if counts.absent},
     )
     return PricedPool(view, pricing, _current(view, pricing))

@@ -1,6 +1,6 @@
 """What a number of instances of a variant can carry and what it draws, beside the instances that stay anyway.
 
-Under `routing: Service` every replica gets an equal share, so capacity is replicas x the weakest of them.
+Under `routing: Service` nobody steers the shares, so capacity follows from the weakest instance (`sharing`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from joulery.domain.pool import Variant
 from joulery.domain.request_class import Objective
+from joulery.planner.sharing import Sharing
 from joulery.serving.mix import LengthMix
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.points import OperatingPoints
 
 Floats = NDArray[np.float64]
+
+# What spares count for among the peak that is served.
+_SPARES_SHARE = 0.05
 
 
 class PointSource(Protocol):
@@ -68,6 +72,7 @@ class Pricing:
         peak_rps: load that capacity is held against.
         clocks_move: whether any clock but the highest may be chosen.
         absent: replicas per variant that were asked for and cannot be relied on.
+        sharing: how the load lies on the instances, and how many of them may be lost.
     """
 
     points: Mapping[str, OperatingPoints]
@@ -76,6 +81,7 @@ class Pricing:
     peak_rps: float
     clocks_move: bool
     absent: Mapping[str, int] = field(default_factory=dict)
+    sharing: Sharing = field(default_factory=Sharing)
 
     def present(self, variant: str, instances: int) -> int:
         """Of so many instances asked for, those that will carry load."""
@@ -86,12 +92,33 @@ class Pricing:
         return self.points[variant].rate_at(-1)
 
     def capacity_rps(self, variant: str, instances: int) -> float:
-        """What so many instances carry together with those beside them."""
+        """What so many instances carry together with those beside them, the spares among them lost."""
+        return self.sharing.capacity_rps(self._parties(variant, instances))
+
+    def served(self, variant: str, instances: int) -> float:
+        """Share of the peak that so many instances serve; what spares add to it counts for little.
+
+        So that under a shortage every pool's load comes before any pool's spares.
+        """
+        whole = self._share(self.sharing.without_spares(), variant, instances)
+        if not self.sharing.spares:
+            return whole
+        return (1.0 - _SPARES_SHARE) * whole + _SPARES_SHARE * self._share(self.sharing, variant, instances)
+
+    def shed(self, variant: str, instances: int) -> float:
+        """Share of the peak that so many instances leave unserved, none of them lost."""
+        return 1.0 - self._share(self.sharing.without_spares(), variant, instances)
+
+    def _share(self, sharing: Sharing, variant: str, instances: int) -> float:
+        held = sharing.capacity_rps(self._parties(variant, instances))
+        return min(1.0, held / self.peak_rps) if self.peak_rps > 0.0 else float(held > 0.0)
+
+    def _parties(self, variant: str, instances: int) -> list[tuple[int, float]]:
         parties = [
             (variant, self.present(variant, instances)),
             *((b.variant, b.instances) for b in self.beside),
         ]
-        return equal_share_capacity([(n, self.max_rate_rps(v)) for v, n in parties])
+        return [(n, self.max_rate_rps(v)) for v, n in parties]
 
     def share_rps(self, variant: str, instances: int) -> float:
         """Load of each instance when so many are chosen."""
@@ -130,9 +157,3 @@ class Pricing:
         watts = [points.watts_at(i, rate_rps) for i in indices]
         least = int(np.argmin(watts))
         return indices[least], watts[least]
-
-
-def equal_share_capacity(parties: list[tuple[int, float]]) -> float:
-    """Requests per second of (instances, highest rate of each) that all get the same share."""
-    present = [(n, rate) for n, rate in parties if n > 0]
-    return sum(n for n, _ in present) * min((rate for _, rate in present), default=0.0)

@@ -16,7 +16,6 @@ from joulery.domain.plan import ScaleChange
 from joulery.domain.pool import Knob, Variant
 from joulery.domain.verdict import Verdict
 from joulery.planner.candidates import beside
-from joulery.planner.pricing import equal_share_capacity
 from joulery.planner.supply import FreeGpus
 from joulery.planner.victims import crowded_node, victims
 from joulery.planner.view import PoolView
@@ -58,7 +57,7 @@ class _Move:
         serving = {v.name: self.view.counts[v.name].serving for v in (self.variant, *self.old)} | changed
         parties = [(n, self.rates.get(name, 0.0)) for name, n in serving.items()]
         parties += [(b.instances, self.rates.get(b.variant, 0.0)) for b in beside(self.view)]
-        return equal_share_capacity(parties)
+        return self.view.sharing.capacity_rps(parties)
 
     def change(
         self, variant: Variant, want: int, reason: str, why: str, node: str | None = None

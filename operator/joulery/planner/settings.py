@@ -43,6 +43,12 @@ class PlannerSettings:
         settle_s: after first seeing a pool nothing is taken away for this long: one plan epoch of samples.
         unschedulable_s: a pod without a node for longer counts as absent. Two minutes: a terminating pod's
             grace period and a scheduler's back-off are over by then.
+        least_share_requests: requests per pod and window below which shares are not judged: among even shares of
+            20 none is empty by chance (one in 5e8).
+        share_deviations: standard deviations that the largest share is lowered by before it counts.
+        share_drift: change of the spread that is accepted; what differs less from even counts as even.
+        most_uneven: largest factor that capacity is divided by for uneven traffic: more instances are a poor
+            cure for it, so it may at most double them.
         blocked_s: how long a variant whose pods found no node is not asked for more.
         overdue_factor: a starting replica counts as coming until this multiple of its start-up time.
         startup_decay: weight of a shorter start against a longer one remembered; longer ones count at once,
@@ -74,6 +80,10 @@ class PlannerSettings:
     mix_drift: float = 0.15
     settle_s: float = 300.0
     unschedulable_s: float = 120.0
+    least_share_requests: float = 20.0
+    share_deviations: float = 3.0
+    share_drift: float = 0.1
+    most_uneven: float = 2.0
     blocked_s: float = 1800.0
     overdue_factor: float = 2.0
     startup_decay: float = 0.1

@@ -16,6 +16,7 @@ from joulery.planner.forecast import Forecast
 from joulery.planner.history import History, Mark, PoolHistory
 from joulery.planner.replicas import Counts, count
 from joulery.planner.settings import PlannerSettings
+from joulery.planner.sharing import Sharing
 from joulery.serving.parameters import EngineProfile
 
 ALL_KNOBS = frozenset(Knob)
@@ -54,6 +55,12 @@ class PoolView:
     def is_stale(self) -> bool:
         """Whether the newest demand must not be planned on."""
         return self.demand is None or self.demand.problem is not None
+
+    @property
+    def sharing(self) -> Sharing:
+        """How load lies on the pool's instances, and how many of them may be lost."""
+        traffic = self.past.traffic
+        return Sharing(traffic.unevenness if traffic is not None else 1.0, self.pool.spare_instances)
 
     @property
     def knobs(self) -> frozenset[Knob]:

@@ -1,24 +1,24 @@
-"""Running requests by pod become the choice of who goes."""
+"""Running requests by pod become the choice of who goes, request rates the shares of the traffic."""
 
 from __future__ import annotations
 
 import math
 
 from fakes import CHAT, observation
-from joulery.adapters.pod_load import with_running_requests
+from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.planner.victims import victims
 
 FLEET = observation(desired=3).fleet
 
 
 def busy(running: dict[str, float]) -> list[int | None]:
-    fleet = with_running_requests(FLEET, {(CHAT.namespace, pod): n for pod, n in running.items()})
+    fleet = with_pod_loads(FLEET, PodLoads({(CHAT.namespace, pod): n for pod, n in running.items()}))
     return [r.running_requests for r in fleet.pools[0].variants[0].replicas]
 
 
 def test_least_busy_ready_pod_goes_first() -> None:
     running = {"tp4-0": 9.0, "tp4-1": 2.0, "tp4-2": 5.0}
-    fleet = with_running_requests(FLEET, {(CHAT.namespace, pod): n for pod, n in running.items()})
+    fleet = with_pod_loads(FLEET, PodLoads({(CHAT.namespace, pod): n for pod, n in running.items()}))
     assert victims(fleet.pools[0].variants[0], 2) == ("tp4-1",)
     assert victims(fleet.pools[0].variants[0], 1) == ("tp4-1", "tp4-2")
 
@@ -32,8 +32,15 @@ def test_nonsense_is_unknown() -> None:
 
 
 def test_pods_of_that_name_in_other_namespaces_do_not_count() -> None:
-    assert with_running_requests(FLEET, {("other", "tp4-0"): 9.0}) == FLEET
+    assert with_pod_loads(FLEET, PodLoads({("other", "tp4-0"): 9.0})) == FLEET
 
 
 def test_without_figures_the_fleet_is_as_it_was() -> None:
-    assert with_running_requests(FLEET, {}) is FLEET
+    assert with_pod_loads(FLEET, PodLoads()) == FLEET
+
+
+def test_request_rates_come_beside_running_requests() -> None:
+    key = (CHAT.namespace, "tp4-1")
+    fleet = with_pod_loads(FLEET, PodLoads({key: 3.0}, {key: 0.25}))
+    found = [(r.running_requests, r.requests_per_s) for r in fleet.pools[0].variants[0].replicas]
+    assert found == [(None, None), (3, 0.25), (None, None)]

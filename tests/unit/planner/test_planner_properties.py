@@ -14,7 +14,7 @@ from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.planner.decide import Decision
 from joulery.planner.history import History
-from joulery.planner.pricing import equal_share_capacity
+from joulery.planner.sharing import Sharing
 
 CODE = ObjectKey("team", "code")
 DWELL_S = 600.0
@@ -60,7 +60,7 @@ def serving(cluster: Cluster) -> dict[str, int]:
 
 
 def capacity_rps(ready: dict[str, int]) -> float:
-    return equal_share_capacity([(n, RATES_RPS[int(name[2:])]) for name, n in ready.items()])
+    return Sharing().capacity_rps((n, RATES_RPS[int(name[2:])]) for name, n in ready.items())
 
 
 @quick
