@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from joulery.domain.drain import Drain
 from joulery.domain.keys import ObjectKey
-from joulery.domain.limits import Limits, Provisioner, Quota
+from joulery.domain.limits import NO_LIMITS, Limits, Provisioner, Quota
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
 
@@ -41,7 +41,6 @@ class Replica:
     ready_since_s: float | None = None
     running_requests: int | None = None
     deletion_cost: int = 0
-    highest_since_s: float | None = None
     requests_per_s: float | None = None
     killed_at_s: float | None = None
 
@@ -59,7 +58,7 @@ class VariantState:
     replicas: tuple[Replica, ...] = ()
     hold: Verdict | None = None
     drain: Drain | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
 
     def in_phase(self, phase: ReplicaPhase) -> tuple[Replica, ...]:
         """Replicas in one phase."""

@@ -17,7 +17,6 @@ PROFILE_FOUND = "ProfileFound"
 PROFILE_MISSING = "ProfileMissing"
 PROFILE_INVALID = "ProfileInvalid"
 PROFILE_LACKS_VARIANT = "ProfileLacksVariant"
-PROFILE_OPTIMISTIC = "ProfileOptimistic"
 
 # MetricsAvailable
 METRICS_FRESH = "MetricsFresh"
@@ -45,8 +44,6 @@ FALLBACK_PLAN = "FallbackPlan"
 UP_ONLY_PLAN = "UpOnlyPlan"
 OBSERVING = "Observing"
 RECOMMENDING = "Recommending"
-HELD_AT_HIGHEST_CLOCK = "HeldAtHighestClock"
-MISSED_AT_HIGHEST_CLOCK = "MissedAtHighestClock"
 
 # Actuated
 ACTUATED = "Actuated"
