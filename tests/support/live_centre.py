@@ -130,9 +130,9 @@ class LiveCentre:
         self.centre = centre
         self.control = EmulatorControl(centre.emulator_data)
 
-    def set_policy(self, max_mode: Mode = Mode.ACT) -> None:
+    def set_policy(self, max_mode: Mode = Mode.ACT, cadence: Cadence = CADENCE) -> None:
         policy = Policy(
-            "default", max_mode=max_mode, clocks=(CLOCKS,), guardrails=GUARDRAILS, cadence=CADENCE
+            "default", max_mode=max_mode, clocks=(CLOCKS,), guardrails=GUARDRAILS, cadence=cadence
         )
         self.centre.apply([objects.energy_policy(policy)])
 
@@ -199,7 +199,9 @@ class LiveCentre:
 
 
 @contextmanager
-def live_centre(data: Path, pools: Sequence[ObjectKey], *, nodes: int = 3) -> Iterator[LiveCentre]:
+def live_centre(
+    data: Path, pools: Sequence[ObjectKey], *, nodes: int = 3, of: type[DataCentre] = DataCentre
+) -> Iterator[LiveCentre]:
     """Everything but pools and policy; controller and agents run."""
     config = {
         "nodes": nodes,
@@ -216,7 +218,7 @@ def live_centre(data: Path, pools: Sequence[ObjectKey], *, nodes: int = 3) -> It
             for key in pools
         ],
     }
-    centre = DataCentre(
+    centre = of(
         DataCentrePaths(find_assets(), REPOSITORY / "manifests", data),
         emulator_config=config,
         scrape_interval_s=SCRAPE_S,

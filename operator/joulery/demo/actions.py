@@ -31,9 +31,11 @@ def scale_writes(events: Iterable[dict[str, object]]) -> Iterator[ScaleWrite]:
     for event in cast("Iterable[dict[str, Any]]", events):
         reference = event.get("objectRef", {})
         is_patch = event.get("verb") == "patch" and reference.get("subresource") == "scale"
-        if not is_patch or event.get("responseStatus", {}).get("code") != 200:
+        body = event.get("requestObject")
+        # `kubectl scale` sends a merge patch, an object; what is answered is not what a refused one asked.
+        if not is_patch or not isinstance(body, list) or event.get("responseStatus", {}).get("code") != 200:
             continue
-        test, write = event["requestObject"]
+        test, write = body
         yield ScaleWrite(
             at_s=datetime.fromisoformat(event["stageTimestamp"].replace("Z", "+00:00")).timestamp(),
             namespace=reference["namespace"],

@@ -127,45 +127,53 @@ class DataCentre:
 
     def start_controller(self) -> Child:
         """Our controller, speaking as its ServiceAccount."""
+        command = [sys.executable, "-m", "joulery", "controller"]
+        return self.processes.start(CONTROLLER, command, self.controller_environment())
+
+    def controller_environment(self) -> dict[str, str]:
+        """The controller's settings, with a fresh token of its ServiceAccount."""
         account = service_account_kubeconfig(self.plane, OPERATOR_NAMESPACE, CONTROLLER_SERVICE_ACCOUNT)
-        environment = {
+        return {
             "JOULERY_KUBECONFIG": str(account),
             "JOULERY_PROMETHEUS_URL": self.prometheus.url,
             "JOULERY_SCRAPE_INTERVAL_SECONDS": str(self._scrape_interval_s),
             "JOULERY_METRICS_HOST": "127.0.0.1",
             "JOULERY_METRICS_PORT": str(self._controller_port),
         }
-        return self.processes.start(CONTROLLER, [sys.executable, "-m", "joulery", "controller"], environment)
 
     def start_agents(self, nodes: Sequence[str]) -> None:
         """One agent per node, each with the token of its own DaemonSet pod and its node's emulated GPUs."""
         self._report("starting node agents")
-        pods = self._agent_pods(nodes)
-        shim = build_shim()
-        for node, pod in pods.items():
-            account = service_account_kubeconfig(
-                self.plane, OPERATOR_NAMESPACE, AGENT_SERVICE_ACCOUNT, bound_pod=pod
-            )
-            self.processes.start(
-                f"agent-{node}",
-                [sys.executable, "-m", "joulery", "agent"],
-                {
-                    "JOULERY_NODE_NAME": node,
-                    "JOULERY_KUBECONFIG": str(account),
-                    "JOULERY_POD_RESOURCES_SOCKET": str(self.emulator_data / "pr" / f"{node}.sock"),
-                    "JOULERY_STATE_DIRECTORY": str(self.paths.data / "agents" / node),
-                    "JOULERY_METRICS_PORT": "0",
-                    "JOULERY_LOAD_WINDOW_S": str(self._load_window_s),
-                    "JOULERY_NVML_STATE": str(self.emulator_data / "nvml" / f"{node}.state"),
-                    "LD_LIBRARY_PATH": str(shim),
-                },
-            )
+        for node, pod in self._agent_pods(nodes).items():
+            command = [sys.executable, "-m", "joulery", "agent"]
+            self.processes.start(f"agent-{node}", command, self.agent_environment(node, pod))
+
+    def agent_environment(self, node: str, pod: str) -> dict[str, str]:
+        """Settings of a node's agent, with a fresh token that is bound to its pod."""
+        account = service_account_kubeconfig(
+            self.plane, OPERATOR_NAMESPACE, AGENT_SERVICE_ACCOUNT, bound_pod=pod
+        )
+        return {
+            "JOULERY_NODE_NAME": node,
+            "JOULERY_KUBECONFIG": str(account),
+            "JOULERY_POD_RESOURCES_SOCKET": str(self.emulator_data / "pr" / f"{node}.sock"),
+            "JOULERY_STATE_DIRECTORY": str(self.paths.data / "agents" / node),
+            "JOULERY_METRICS_PORT": "0",
+            "JOULERY_LOAD_WINDOW_S": str(self._load_window_s),
+            "JOULERY_NVML_STATE": str(self.emulator_data / "nvml" / f"{node}.state"),
+            "LD_LIBRARY_PATH": str(build_shim()),
+        }
 
     def controller_metrics(self) -> str:
         """The controller's own metrics page."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self._controller_port}/metrics", timeout=5) as page:
+        with opener.open(f"{self.controller_url}/metrics", timeout=5) as page:
             return str(page.read().decode())
+
+    @property
+    def controller_url(self) -> str:
+        """Address of the controller's metrics and probes."""
+        return f"http://127.0.0.1:{self._controller_port}"
 
     @property
     def emulator_data(self) -> Path:
