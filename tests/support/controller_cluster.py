@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
+from joulery.demo.objects import GRACE_S, drain_hook
 from joulery.emulator.apiserver import ApiServer
 from joulery.emulator.cluster_access import Cluster
 from joulery.emulator.kubelet import Kubelet
@@ -151,11 +152,12 @@ def deployment(namespace: str, name: str, *, gpus: int = 4, replicas: int = 1) -
         "image": "vllm/vllm-openai:v0.11.0",
         "ports": [{"containerPort": 8000}],
         "resources": {"limits": {"nvidia.com/gpu": str(gpus)}},
+        "lifecycle": {"preStop": drain_hook()},
     }
     annotations = {"emulator.joulery.dev/startup-seconds": "1"}
     template = {
         "metadata": {"labels": labels, "annotations": annotations},
-        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+        "spec": {"terminationGracePeriodSeconds": GRACE_S, "containers": [container]},
     }
     return {
         "apiVersion": "apps/v1",

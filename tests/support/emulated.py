@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from joulery.demo.objects import drain_hook
 from joulery.domain.keys import ObjectKey
 from joulery.emulator.accounts import PoolTruth
 from joulery.emulator.pods import PodSpec
@@ -48,6 +49,7 @@ def engine_deployment(
         "args": engine_arguments(gpus),
         "ports": [{"name": "http", "containerPort": 8000}],
         "resources": {"limits": {"nvidia.com/gpu": str(gpus)}},
+        "lifecycle": {"preStop": drain_hook()},
     }
     template = {
         "metadata": {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from joulery.domain.demand import Demand, LengthHistogram
+from joulery.domain.drain import Drain
 from joulery.domain.fleet import Fleet, NodeState, PoolState, Replica, ReplicaPhase, VariantState
 from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.policy import Cadence, ClockBounds, Guardrails, Policy
@@ -101,6 +102,7 @@ class Cluster:
     desired: dict[tuple[ObjectKey, str], int] = field(default_factory=dict)
     pods: dict[tuple[ObjectKey, str], list[Replica]] = field(default_factory=dict)
     holds: dict[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
+    drains: dict[tuple[ObjectKey, str], Drain] = field(default_factory=dict)
     cordoned: set[str] = field(default_factory=set)
     startup_s: float = 120.0
     created: int = 0
@@ -148,6 +150,7 @@ class Cluster:
                 self.desired.get((spec.key, v.name), 0),
                 tuple(self.pods.get((spec.key, v.name), ())),
                 self.holds.get((spec.key, v.name)),
+                self.drains.get((spec.key, v.name)),
             )
             for v in spec.variants
         )

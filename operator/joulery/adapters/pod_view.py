@@ -60,6 +60,8 @@ def replica_of(pod: Manifest) -> Replica:
         address=status.get("podIP"),
         ready_since_s=seconds_of(since) if since else None,
         deletion_cost=_integer((metadata.get("annotations") or {}).get(DELETION_COST_ANNOTATION)),
+        # The API server sets it to the time of the request plus the grace period.
+        killed_at_s=seconds_of(metadata["deletionTimestamp"]) if "deletionTimestamp" in metadata else None,
     )
 
 

@@ -164,7 +164,7 @@ class PlannerLoop:
             if failed:
                 reports = reports_of(observation, demand, decision, failed)
                 await self._ports.status.write([r for r in reports if r.pool in failed])
-            await self._tell(observation, demand, reports, scaled)
+            await self._tell(observation, demand, reports, scaled, decision.notices)
         self._log_cycle(decision, scaled, directed, time.monotonic() - started_s)
         return _problem(told)
 
@@ -216,12 +216,18 @@ class PlannerLoop:
         demand: Mapping[ObjectKey, Demand],
         reports: Sequence[PoolReport],
         scaled: Sequence[tuple[ScaleChange, WriteOutcome]],
+        notices: Mapping[ObjectKey, Sequence[Verdict]],
     ) -> None:
         news = self._transitions.news(reports, observation.rejected)
         emit = self._ports.events.emit
         await asyncio.gather(
             *(emit(change.pool, outcome.verdict, warning=not outcome.done) for change, outcome in scaled),
             *(emit(pool, finding.verdict, warning=finding.status != "True") for pool, finding in news),
+            *(
+                emit(pool, v, warning=v.reason == reasons.REQUESTS_LOST)
+                for pool, vs in notices.items()
+                for v in vs
+            ),
         )
         self._metrics.record_pools(
             PoolFigures(r, demand.get(r.pool), joules_per_token(r.measured_w, demand.get(r.pool)))

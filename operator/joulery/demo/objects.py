@@ -10,6 +10,17 @@ from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS
 
 Manifest = dict[str, Any]
 _API = "joulery.dev/v1alpha1"
+# Longer than any answer within the default objectives (8192 tokens at 100 ms); an idle engine ends at once.
+GRACE_S = 900
+
+
+def drain_hook(port: int = 8000) -> Manifest:
+    """A preStop hook: until endpoints have forgotten the pod, then until no request runs.
+
+    The engine itself would abort them on SIGTERM.
+    """
+    busy = f"curl -sf localhost:{port}/metrics | grep -qE '^vllm:num_requests_(running|waiting).* [1-9]'"
+    return {"exec": {"command": ["sh", "-c", f"sleep 5; while {busy}; do sleep 1; done"]}}
 
 
 def namespace(name: str) -> Manifest:
@@ -33,6 +44,7 @@ def deployment(pool: Pool, variant: Variant, replicas: int, startup_s: float) ->
         ],
         "ports": [{"name": "http", "containerPort": pool.engine.metrics_port}],
         "resources": {"limits": {"nvidia.com/gpu": str(variant.tensor_parallel_size)}},
+        "lifecycle": {"preStop": drain_hook(pool.engine.metrics_port)},
     }
     return {
         "apiVersion": "apps/v1",
@@ -46,7 +58,7 @@ def deployment(pool: Pool, variant: Variant, replicas: int, startup_s: float) ->
                     "labels": labels,
                     "annotations": {"emulator.joulery.dev/startup-seconds": f"{startup_s:g}"},
                 },
-                "spec": {"terminationGracePeriodSeconds": 120, "containers": [container]},
+                "spec": {"terminationGracePeriodSeconds": GRACE_S, "containers": [container]},
             },
         },
     }

@@ -68,8 +68,9 @@ class _Run:
     task: asyncio.Task[None] | None = None
 
     def end_within(self, grace_s: float) -> None:
-        """The pod is being deleted; a later, shorter grace period wins."""
-        self.deadline_s = min(self.deadline_s, asyncio.get_running_loop().time() + grace_s)
+        """The pod is being deleted; a later, shorter grace period wins. An engine that waits less ends sooner."""
+        left_s = min(grace_s, self.pod.waits_s)
+        self.deadline_s = min(self.deadline_s, asyncio.get_running_loop().time() + left_s)
         self.ending.set()
         if self.drain is not None:
             self.drain.reschedule(self.deadline_s)
@@ -202,7 +203,9 @@ class Kubelet:
             async with asyncio.timeout_at(run.deadline_s) as run.drain:
                 await self._runtime.drain(run.pod.uid)
         except TimeoutError:
-            self._report(f"pod {run.pod.key} was killed at the end of its grace period with requests running")
+            self._report(
+                f"pod {run.pod.key} was ended with requests running, after its grace period or without a drain"
+            )
         run.drain = None
         self._release(run)
         await until_available(lambda: self._server.delete(run.pod.path, uid=run.pod.uid, grace_s=0))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from joulery.api.termination import grace_s, waits_s
 from joulery.domain.keys import ObjectKey
 from joulery.emulator.nodes import GPU_RESOURCE, utc_now
 
 STARTUP_ANNOTATION = "emulator.joulery.dev/startup-seconds"
-# Kubernetes' own default where a pod names none.
-DEFAULT_GRACE_S = 30.0
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
-    """The parts of a bound pod that decide how it runs; `arguments` are its GPU container's."""
+    """The parts of a bound pod that decide how it runs; `arguments` are its GPU container's.
+
+    `waits_s` is how long its preStop hook and its engine let running requests end.
+    """
 
     key: ObjectKey
     uid: str
@@ -30,6 +33,7 @@ class PodSpec:
     labels: Mapping[str, str]
     startup_s: float
     grace_s: float
+    waits_s: float = math.inf
 
     @property
     def path(self) -> str:
@@ -42,7 +46,6 @@ def read_pod(manifest: Mapping[str, Any]) -> PodSpec:
     metadata, spec = manifest["metadata"], manifest["spec"]
     containers = spec["containers"]
     main = next((c for c in containers if _gpus(c) > 0), containers[0])
-    grace = spec.get("terminationGracePeriodSeconds")
     return PodSpec(
         key=ObjectKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
@@ -53,7 +56,8 @@ def read_pod(manifest: Mapping[str, Any]) -> PodSpec:
         arguments=(*main.get("command", ()), *main.get("args", ())),
         labels=dict(metadata.get("labels", {})),
         startup_s=_seconds(metadata.get("annotations", {}).get(STARTUP_ANNOTATION)),
-        grace_s=float(DEFAULT_GRACE_S if grace is None else grace),
+        grace_s=grace_s(spec),
+        waits_s=waits_s(spec),
     )
 
 

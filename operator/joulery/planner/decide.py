@@ -15,6 +15,8 @@ from joulery.domain.verdict import Verdict
 from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
 from joulery.planner.decision import Decision
+from joulery.planner.drain import safe_changes
+from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
 from joulery.planner.history import History, PoolHistory
@@ -54,6 +56,7 @@ def decide(
 
     # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.
     views = _seen(fleet, demand, policies, profiles, history, policy, settings)
+    views, notices = _with_endings(views, now_s)
     # 2. Plan, if it is time to.
     terms = occasion(views, history, policy, now_s, settings)
     planned = make_plan(fleet, views, catalog, history.plan, terms) if terms is not None else None
@@ -88,6 +91,7 @@ def decide(
             last_poll_s=now_s,
         ),
         step_id=f"{plan.id}-{plan_id(plan.made_at_s, changes)[:6]}" if changes else plan.id,
+        notices=notices,
     )
 
 
@@ -109,6 +113,21 @@ def _seen(
         for v in views
     )
     return tuple(watched(v, history.plan, settings) for v in seen)
+
+
+def _with_endings(
+    views: Sequence[PoolView], now_s: float
+) -> tuple[tuple[PoolView, ...], dict[ObjectKey, tuple[Verdict, ...]]]:
+    """Views with the replicas that end in their history, and what became of those that are gone."""
+    seen: list[PoolView] = []
+    notices: dict[ObjectKey, tuple[Verdict, ...]] = {}
+    for view in views:
+        replicas = [r for s in view.state.variants for r in s.replicas]
+        measured_s = None if view.is_stale or view.demand is None else view.demand.observed_at_s
+        ending, gone = followed(view.past.ending, replicas, now_s=now_s, measured_s=measured_s)
+        notices[view.key] = tuple(told(view.key, gone, now_s))
+        seen.append(replace(view, past=replace(view.past, ending=ending)))
+    return tuple(seen), notices
 
 
 def _in_force(planned: Planned | None, previous: Plan | None, now_s: float) -> Plan:
@@ -149,9 +168,10 @@ def _stepped(
     for view in views:
         steps = next_steps(view, free)
         free = steps.free
-        changes += steps.changes
-        waits[view.key] = steps.verdicts
-        stepped.append(_with_sets(view, steps.changes, now_s))
+        safe, held = safe_changes(view, steps.changes)
+        changes += safe
+        waits[view.key] = (*held, *steps.verdicts)
+        stepped.append(_with_sets(view, safe, now_s))
     sizes = {(v.key, x.name): x.tensor_parallel_size for v in views for x in v.pool.variants}
     # Room before need; then the largest instances, which find room hardest.
     changes.sort(key=lambda c: (c.want > c.seen, -sizes[c.pool, c.variant], c.pool, c.variant))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import NodeDirective, Plan, ScaleChange
@@ -24,6 +24,7 @@ class Decision:
         history: to be given to the next call; its restart blocks are to be stored before anything is written.
         step_id: names these writes: differs from the plan's id by what is written, so that a plan carried
             out in several steps never writes one target twice under one name.
+        notices: what happened since the last call and is worth an Event, by pool.
     """
 
     plan: Plan
@@ -33,3 +34,4 @@ class Decision:
     decisions: Mapping[ObjectKey, tuple[Verdict, ...]]
     history: History
     step_id: str
+    notices: Mapping[ObjectKey, tuple[Verdict, ...]] = field(default_factory=dict)

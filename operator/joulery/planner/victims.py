@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from joulery.domain.drain import EndOrder
 from joulery.domain.fleet import Replica, ReplicaPhase, VariantState
 
 
@@ -11,8 +12,10 @@ def victims(state: VariantState, want: int, *, prefer_node: str | None = None) -
     """Ready pods to go when a workload shrinks to `want`.
 
     A workload's controller takes unscheduled and unready pods first whatever their cost, so only the rest
-    are named.
+    are named. Only pods of a ReplicaSet can be chosen: a StatefulSet ends its highest ordinals whatever they cost.
     """
+    if state.drain is not None and state.drain.order is not EndOrder.BY_COST:
+        return ()
     living = [r for r in state.replicas if r.phase is not ReplicaPhase.TERMINATING]
     unready = sum(r.phase is not ReplicaPhase.READY for r in living)
     going = max(0, len(living) - want - unready)

@@ -192,6 +192,7 @@ def test_every_rule_is_in_the_chain() -> None:
         rules.bounded_step_down,
         rules.never_below_observed_need,
         rules.keep_minimum,
+        rules.keep_what_cannot_drain,
         rules.hold_on_stale_metrics,
         rules.obey_knobs,
     }
