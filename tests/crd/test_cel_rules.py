@@ -60,6 +60,11 @@ CASES = [
         changed(cases.pool(), ("spec", "variants", 0, "maxReplicas"), 0),
     ),
     Case(
+        "redundancy",
+        "redundancy.instances leaves no instance",
+        *_pool("redundancy", "instances", accepted=5, refused=6),
+    ),
+    Case(
         "targets", "two variants name the same", *_pool("variants", accepted=OTHER_KIND, refused=SAME_TARGET)
     ),
     Case(

@@ -47,6 +47,7 @@ def pool() -> Manifest:
             "mode": "Act",
             "knobs": ["Clocks", "Replicas", "Shards"],
             "sheddingWeight": 10,
+            "redundancy": {"instances": 1},
             "engine": {"type": "VLLM", "version": "0.11.0", "metricsPort": 8000, "metricsPath": "/metrics"},
             "model": {"servedModelName": "llama-3.1-70b"},
             "profileRef": {"name": "llama-3.1-70b-fp8"},
@@ -64,7 +65,7 @@ def minimal_pool() -> Manifest:
     """Only what has no default."""
     manifest = pool()
     spec = manifest["spec"]
-    for optional in ("mode", "knobs", "sheddingWeight", "requestClasses", "demand"):
+    for optional in ("mode", "knobs", "sheddingWeight", "redundancy", "requestClasses", "demand"):
         del spec[optional]
     spec["engine"] = {"type": "VLLM", "version": "0.11.0"}
     spec["variants"] = spec["variants"][:1]

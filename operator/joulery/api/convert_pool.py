@@ -61,6 +61,7 @@ def _findings(spec: api.InferencePoolSpec) -> Iterator[Finding]:
         *_variant_problems(spec.variants),
         *_class_problems(spec.request_classes or ()),
         *_label_problems(spec.demand),
+        *_redundancy_problems(spec),
     )
     for problem in problems:
         yield _refused(reasons.INVALID_SPEC, problem)
@@ -70,6 +71,15 @@ def _label_problems(demand: api.Demand) -> Iterator[str]:
     for name in demand.match_labels:
         if not _PROMETHEUS_LABEL.fullmatch(name):
             yield f"spec.demand.matchLabels: {name!r} is no label name: use letters, digits and _"
+
+
+def _redundancy_problems(spec: api.InferencePoolSpec) -> Iterator[str]:
+    spares, most = spec.redundancy.instances, max(v.max_replicas for v in spec.variants)
+    if spares and most <= spares:
+        yield (
+            f"spec.redundancy.instances: {spares} of at most {most} replicas leave no instance to serve: "
+            "raise a variant's maxReplicas above it or lower redundancy.instances"
+        )
 
 
 def _variant_problems(variants: tuple[api_variants.Variant, ...]) -> Iterator[str]:
@@ -166,6 +176,7 @@ def _pool(manifest: Mapping[str, Any], spec: api.InferencePoolSpec) -> Pool:
         mode=Mode(spec.mode),
         knobs=frozenset(Knob(knob) for knob in spec.knobs),
         weight=spec.shedding_weight,
+        spare_instances=spec.redundancy.instances,
     )
 
 

@@ -28,7 +28,8 @@ def _plan_lines(decision: Decision) -> Iterator[str]:
 
 def _pool_lines(decision: Decision, state: PoolState, load: Demand | None) -> Iterator[str]:
     pool = state.pool
-    yield f"pool {pool.key}: {pool.mode}, knobs {', '.join(sorted(pool.knobs)) or 'none'}"
+    spares = f", to be held with {pool.spare_instances} lost" if pool.spare_instances else ""
+    yield f"pool {pool.key}: {pool.mode}, knobs {', '.join(sorted(pool.knobs)) or 'none'}{spares}"
     yield f"  load: {_load(load)}"
     running = ", ".join(f"{s.ready}/{s.desired} x {s.variant}" for s in state.variants if s.desired)
     yield f"  runs: {running or 'nothing'} (ready/asked for)"

@@ -20,10 +20,18 @@ def judge(
     if outcome is not None and shed > 1e-6:
         return _no(_short(view, pricing, target, outcome, shed))
     held = pricing.capacity_rps(target.variant, target.replicas)
-    message = f"{target.replicas} x {target.variant} carry {held:.2f} requests/s, peak {pricing.peak_rps:.2f}"
+    message = (
+        f"{target.replicas} x {target.variant} carry {held:.2f} requests/s{_spared(pricing)}, peak "
+        f"{pricing.peak_rps:.2f}"
+    )
     return Finding(
         ConditionType.FEASIBLE, ConditionStatus.TRUE, Verdict(reasons.FEASIBLE, f"pool {view.key}: {message}")
     )
+
+
+def _spared(pricing: Pricing) -> str:
+    spares = pricing.sharing.spares
+    return f" with {spares} {'instances' if spares > 1 else 'instance'} lost" if spares else ""
 
 
 def _no(verdict: Verdict) -> Finding:
@@ -46,11 +54,10 @@ def _unreachable(view: PoolView, pricing: Pricing) -> str:
 
 
 def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, shed: float) -> Verdict:
-    what = (
-        f"pool {view.key}: {target.replicas} x {target.variant} serve {100.0 * (1.0 - shed):.0f} % of the "
-        f"planned peak "
-        f"of {pricing.peak_rps:.2f} requests/s"
-    )
+    only_spares = pricing.sharing.spares > 0 and pricing.shed(target.variant, target.replicas) <= 1e-6
+    peak = f"the planned peak of {pricing.peak_rps:.2f} requests/s"
+    reach = f"{peak}, but not{_spared(pricing)}" if only_spares else f"{100.0 * (1.0 - shed):.0f} % of {peak}"
+    what = f"pool {view.key}: {target.replicas} x {target.variant} serve {reach}"
     if not outcome.shortage:
         return Verdict(
             reasons.INSUFFICIENT_REPLICAS,
@@ -58,10 +65,8 @@ def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, s
         )
     at_most = "at most " if outcome.solution.engine == "fallback" else ""
     missing = " and ".join(f"{at_most}{s.gpus_missing} GPUs of {s.accelerator}" for s in outcome.shortage)
-    return Verdict(
-        reasons.INSUFFICIENT_GPUS,
-        f"{what}; {missing} missing; pools of lower weight are shed first: {_order(outcome)}",
-    )
+    order = "" if only_spares else f"; pools of lower weight are shed first: {_order(outcome)}"
+    return Verdict(reasons.INSUFFICIENT_GPUS, f"{what}; {missing} missing{order}")
 
 
 def _order(outcome: Outcome) -> str:

@@ -43,6 +43,7 @@ def test_a_full_manifest_arrives_whole() -> None:
     pool = _accepted(cases.pool())
     assert pool.key == ObjectKey("default", "chat")
     assert (pool.generation, pool.uid, pool.weight, pool.mode) == (3, "u-1", 10, Mode.ACT)
+    assert pool.spare_instances == 1
     assert pool.knobs == frozenset(Knob)
     assert pool.demand_source.matchers == (("cluster", "demo"),)
     assert pool.objective.inter_token_latency_p99_ms == 200
@@ -55,6 +56,7 @@ def test_what_is_left_out_gets_the_defaults() -> None:
     pool = _accepted(cases.minimal_pool())
     assert pool.classes == DEFAULT_CLASSES
     assert (pool.mode, pool.knobs, pool.weight) == (Mode.OBSERVE, frozenset({Knob.CLOCKS}), 1)
+    assert pool.spare_instances == 0
     assert (pool.engine.metrics_port, pool.engine.metrics_path) == (8000, "/metrics")
     assert (pool.variants[0].min_replicas, pool.variants[0].startup_s) == (0, 300.0)
 
@@ -90,6 +92,7 @@ SAME_TARGET = [variant("a", 4), {**variant("b", 8), "scaleTargetRef": variant("a
             "no class for 10 input and 1 output tokens",
         ),
         (("demand", "matchLabels"), {"bad-name": "x"}, "spec.demand.matchLabels"),
+        (("redundancy", "instances"), 6, "spec.redundancy.instances"),
     ],
 )
 def test_a_wrong_field_is_named(path: tuple[str | int, ...], value: Any, field: str) -> None:

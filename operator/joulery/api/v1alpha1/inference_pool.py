@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from joulery.api.v1alpha1.common import (
     STORED,
@@ -81,8 +81,34 @@ class Demand(ApiModel):
     ] = Field(default_factory=dict)
 
 
+class Redundancy(ApiModel):
+    """How many instances may be lost without the rest falling short."""
+
+    instances: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description="Instances that may be lost at once while the others still carry the planned peak within "
+            "the objective: 1 is N+1. They run and serve with the others; where GPUs are short, every "
+            "pool's load comes before any pool's redundancy.",
+        ),
+    ] = 0
+
+
 class InferencePoolSpec(ApiModel):
     """What the pool's owner wants."""
+
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                "!has(self.redundancy) || !has(self.redundancy.instances) || self.redundancy.instances == 0"
+                " || self.variants.exists(v, v.maxReplicas > self.redundancy.instances)",
+                "redundancy.instances leaves no instance to serve: "
+                "raise a variant's maxReplicas above it or lower redundancy.instances",
+            )
+        )
+    )
 
     mode: Annotated[
         Literal["Observe", "Recommend", "Act"],
@@ -132,6 +158,10 @@ class InferencePoolSpec(ApiModel):
             json_schema_extra=map_list("name") | VARIANT_RULES,
         ),
     ]
+    redundancy: Annotated[
+        Redundancy,
+        Field(description="What may be lost without the objective being missed. Default: nothing."),
+    ] = Field(default_factory=Redundancy)
     demand: Annotated[
         Demand, Field(description="Which Prometheus series belong to the pool. Default: by model name alone.")
     ] = Field(default_factory=Demand)
