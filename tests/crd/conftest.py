@@ -15,6 +15,7 @@ from joulery.api.v1alpha1.kinds import KINDS, Kind
 from joulery.emulator.cluster_access import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_MANIFESTS = REPOSITORY / "manifests"
 
 
 class Judge:
@@ -97,3 +98,18 @@ def served(cluster: Cluster) -> Cluster:
 def judge(served: Cluster) -> Iterator[Judge]:
     with config.new_client_from_config(config_file=str(served.kubeconfig)) as connection:
         yield Judge(client.CustomObjectsApi(connection))
+
+
+@pytest.fixture(scope="module")
+def installed(served: Cluster) -> Cluster:
+    """Rights and policies; the Deployment and the DaemonSet are only asked about, so that no pod starts."""
+    served.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(_MANIFESTS / "namespace.yaml"))
+    for name in (
+        "controller-rbac.yaml",
+        "user-rbac.yaml",
+        "pod-marks-policy.yaml",
+        "agent/rbac.yaml",
+        "agent/own-node-policy.yaml",
+    ):
+        served.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(_MANIFESTS / name))
+    return served
