@@ -45,7 +45,7 @@ class Solution:
         shed: share of its planned peak that each pool loses, in the problem's order.
         status: how far it is proven.
         why: what decided between engines, in a sentence for people.
-        engine: which engine made the choice, `milp` or `fallback`.
+        engine: which engine made the choice: `milp`, `columns` or `fallback`.
         shortage: accelerators that are short; `at most` these when the engine is `fallback`.
     """
 

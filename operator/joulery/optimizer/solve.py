@@ -15,8 +15,9 @@ from joulery.optimizer.solution import Choice, Shortage, Solution, SolveStatus
 from joulery.optimizer.table import OptionTable, cheapest_full, in_problem_order, in_table_order, tabulate
 
 MILP = "milp"
+COLUMNS = "columns"
 FALLBACK = "fallback"
-ENGINES = (MILP, FALLBACK)
+ENGINES = (MILP, COLUMNS, FALLBACK)
 
 
 def solve(
@@ -29,7 +30,8 @@ def solve(
     The same problem gives the same plan, whatever the order of its pools, as long as no time limit is met.
 
     Args:
-        engine: `milp`, or `fallback` for the greedy plan alone.
+        engine: `milp`; `columns`, which prices GPUs and leaves it to `milp` to shed; or `fallback` for the
+            greedy plan alone.
         time_limit_s: seconds for HiGHS, over all its stages.
         previous: the plan that runs, as options of this problem; only the greedy engine keeps to it.
     """
@@ -43,29 +45,29 @@ def solve(
     table = tabulate(problem)
     if engine == FALLBACK:
         return _by_greed(table, _greedy(table, previous), "asked for")
-    return _separable(table) or _joint(table, time_limit_s, previous)
+    return _separable(table, engine) or _joint(table, engine, time_limit_s, previous)
 
 
-def _separable(table: OptionTable) -> Solution | None:
+def _separable(table: OptionTable, engine: str) -> Solution | None:
     """Each pool's own optimum, which is everybody's if they fit together."""
     alone = cheapest_full(table)
     if not table.rows.fit(table.total_use(alone)):
         return None
-    solution = _solution(table, alone, math.inf, SolveStatus.OPTIMAL, why="supply not binding", engine=MILP)
+    solution = _solution(table, alone, math.inf, SolveStatus.OPTIMAL, why="supply not binding", engine=engine)
     return None if check(table.problem, solution) else solution
 
 
-def _joint(table: OptionTable, time_limit_s: float, previous: Choice | None) -> Solution:
+def _joint(table: OptionTable, engine: str, time_limit_s: float, previous: Choice | None) -> Solution:
     spare = _greedy(table, previous)
     limits = Limits(time_limit_s, gap_for(len(table.start)))
-    answer = _asked(table, spare, limits)
+    answer = _asked(table, spare, limits, engine)
     if isinstance(answer, NoAnswer):
         return _by_greed(table, spare, answer.why)
     status = SolveStatus.OPTIMAL if answer.is_proven else SolveStatus.FEASIBLE
     why = "supply binding" if answer.is_proven else "HiGHS reached its time limit"
     # Unproven shed means that another plan may shed as little: then only the pool-by-pool bound is safe.
     bound_w = answer.bound if answer.is_proven else min(answer.bound, safe_bound_w(table, answer.options))
-    solution = _solution(table, answer.options, bound_w, status, why=why, engine=MILP)
+    solution = _solution(table, answer.options, bound_w, status, why=why, engine=engine)
     wrong = check(table.problem, solution)
     if wrong:
         return _by_greed(table, spare, f"the checker refused the plan of HiGHS: {'; '.join(wrong)}")
@@ -77,11 +79,18 @@ def _joint(table: OptionTable, time_limit_s: float, previous: Choice | None) -> 
     return replace(solution, why=f"not enough GPUs; {why}", shortage=_shortage(table, left, answer.options))
 
 
-def _asked(table: OptionTable, spare: Ints, limits: Limits) -> Answer | NoAnswer:
+def _asked(table: OptionTable, spare: Ints, limits: Limits, engine: str) -> Answer | NoAnswer:
     """HiGHS's answer; whatever a solver throws becomes a reason, for a plan must come out of every cycle."""
     if not limits.time_limit_s > 0.0:
         return NoAnswer(f"no time for HiGHS: limit {limits.time_limit_s} s")
     try:
+        if engine == COLUMNS:
+            from joulery.optimizer.columns import cheapest_by_prices  # loads HiGHS
+
+            answer = cheapest_by_prices(table, limits, gap_for(len(table.start)))
+            if isinstance(answer, Answer):
+                return answer
+            limits = limits.after(answer.spent_s)  # infeasible or without a plan: the full model says which
         return least_cost(table, spare, limits)
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
         return NoAnswer(f"HiGHS failed: {type(error).__name__}: {error}")

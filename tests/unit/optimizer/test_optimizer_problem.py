@@ -89,7 +89,10 @@ def test_contradictory_kinds_and_supplies_are_refused(
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    assert "unknown engine 'simplex'; one of milp, fallback" in solve(problem_of(), engine="simplex").why
+    assert (
+        "unknown engine 'simplex'; one of milp, columns, fallback"
+        in solve(problem_of(), engine="simplex").why
+    )
 
 
 def test_no_pools_are_an_empty_plan() -> None:

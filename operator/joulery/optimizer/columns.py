@@ -1,0 +1,194 @@
+"""Prices on GPUs instead of one large integer programme (Dantzig-Wolfe, one block per pool).
+
+    K   options at full service            c   their watts plus switching cost, mean of the pools' cheapest = 1
+    R   packing rows, N slots              u   K x R, groups of GPUs of each option
+
+    restricted master    min c z   over the options seen so far,  one per pool,  u z <= N       (duals: prices l)
+    pricing              the option of least  c + u l  of each pool
+    lower bound          sum over pools of min (c + u l)  -  N l,  valid at any prices l >= 0
+
+Pools are coupled by a handful of rows only, so all but a few of them have a whole choice in the master's
+optimum, and an option whose reduced cost exceeds (best plan - lower bound) is in no better plan: the integer
+programme that is left is small, and exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulery.optimizer.highs import Limits, NoAnswer
+from joulery.optimizer.lp import Columns, Master, MasterPoint, choose
+from joulery.optimizer.milp import Answer
+from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.pruning import full_options
+from joulery.optimizer.table import OptionTable, cheapest_full
+
+MOST_CALLS = 60
+# Master and bound closer than this, relative: profile error is a hundred times larger.
+CONVERGED = 1e-6
+# Per group of GPUs, in pools' mean costs: far above any saving, and small enough for the LP's tolerances.
+ELASTIC_COST = 50.0
+MISSING_TOLERANCE = 1e-6
+# Alternatives beside the master's own choice in the first integer programmes, wider while none has a plan.
+FIRST_ALTERNATIVES = (300, 1_200, 4_800)
+# The exact finish is left out above this many options: proof costs more than it is worth.
+MOST_EXACT = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """The undominated full options of all pools as columns, in table order."""
+
+    options: Ints
+    start: Ints
+    columns: Columns
+    slots: Ints
+    unit_w: float
+
+    @property
+    def pools(self) -> int:
+        return len(self.start)
+
+    def priced(self, prices: Floats) -> Floats:
+        """Cost plus what its GPUs cost at these prices, c + u l, of every option."""
+        value: Floats = self.columns.cost + self.columns.use @ prices
+        return value
+
+    def best(self, value: Floats) -> Ints:
+        """First option of least value per pool."""
+        least = np.minimum.reduceat(value, self.start)
+        tied = np.flatnonzero(value == least[self.columns.owner])
+        best: Ints = tied[np.searchsorted(self.columns.owner[tied], np.arange(self.pools))]
+        return best
+
+    def taken(self, places: Ints) -> Columns:
+        """Some of the columns."""
+        return Columns(self.columns.owner[places], self.columns.cost[places], self.columns.use[places])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Priced:
+    """What the price loop found: seen options with their share in the master, best prices, bound, seconds."""
+
+    seen: Ints
+    point: Floats
+    prices: Floats
+    bound: float
+    spent_s: float
+
+
+def cheapest_by_prices(table: OptionTable, limits: Limits, gap: float) -> Answer | NoAnswer:
+    """Least cost at full service; infeasible where some pool has to shed. The bound is in watts.
+
+    Args:
+        gap: relative gap at which a plan is as good as proven.
+    """
+    block = _block(table)
+    priced = _price_loop(block, limits)
+    if isinstance(priced, NoAnswer):
+        return priced
+    return _whole(block, priced, limits, gap)
+
+
+def _block(table: OptionTable) -> _Block:
+    options = np.sort(full_options(table))
+    owner = table.owner[options]
+    unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
+    columns = Columns(owner, table.cost_w[options] / unit_w, table.use(options).astype(np.float64))
+    start = np.searchsorted(owner, np.arange(len(table.start)))
+    return _Block(options, start, columns, table.rows.slots, unit_w)
+
+
+def _first_columns(block: _Block) -> Ints:
+    """The cheapest option of each pool without prices, and at prices that let GPUs alone count."""
+    scarce = np.full(len(block.slots), ELASTIC_COST)
+    return np.union1d(block.best(block.columns.cost), block.best(block.priced(scarce)))
+
+
+def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:
+    master = Master(block.pools, block.slots, ELASTIC_COST)
+    seen, new = np.zeros(0, dtype=np.int64), _first_columns(block)
+    best_prices, bound = np.zeros(len(block.slots)), -np.inf
+    at: MasterPoint | None = None
+    for _ in range(MOST_CALLS):
+        master.add(block.taken(new))
+        seen = np.concatenate([seen, new])
+        at = master.solve(limits.after(master.spent_s).time_limit_s)
+        if at is None:
+            return NoAnswer("HiGHS has no optimum of the master problem", spent_s=master.spent_s)
+        found: list[Ints] = []
+        damped = (best_prices + at.prices) / 2.0
+        for prices in (damped, at.prices):
+            best, lower = _answer_to(block, prices)
+            found.append(best)
+            if lower > bound:
+                best_prices, bound = prices, lower
+        new = np.setdiff1d(np.concatenate(found), seen)
+        if at.objective - bound <= CONVERGED * abs(at.objective) or not len(new):
+            break
+    if at is None:
+        return NoAnswer("no call of the master was allowed")
+    return _priced(at, seen, best_prices, bound, master.spent_s)
+
+
+def _answer_to(block: _Block, prices: Floats) -> tuple[Ints, float]:
+    """Each pool's best option at these prices, and the lower bound that they prove."""
+    value = block.priced(prices)
+    best = block.best(value)
+    return best, float(value[best].sum() - block.slots @ prices)
+
+
+def _priced(at: MasterPoint, seen: Ints, prices: Floats, bound: float, spent_s: float) -> _Priced | NoAnswer:
+    if at.missing > MISSING_TOLERANCE:
+        return NoAnswer("no plan serves every pool fully", is_infeasible=True, spent_s=spent_s)
+    return _Priced(seen, at.point[: len(seen)], prices, bound, spent_s)
+
+
+def _whole(block: _Block, priced: _Priced, limits: Limits, gap: float) -> Answer | NoAnswer:
+    """A whole choice among the master's and the cheapest alternatives, then among all that could be better."""
+    value = block.priced(priced.prices)
+    reduced = value - np.minimum.reduceat(value, block.start)[block.columns.owner]
+    first = _among_nearest(block, priced, reduced, limits, gap)
+    if isinstance(first, NoAnswer):
+        return first
+    upper = float(block.columns.cost[np.searchsorted(block.options, first.options)].sum())
+    if upper - priced.bound <= gap * abs(upper):
+        return replace(first, bound=priced.bound * block.unit_w, is_proven=True)
+    better = np.flatnonzero(reduced <= upper - priced.bound + CONVERGED * abs(upper))
+    last = _chosen(block, better, limits, gap, first.spent_s) if len(better) <= MOST_EXACT else first
+    if isinstance(last, NoAnswer) or last is first:
+        return replace(first, bound=priced.bound * block.unit_w, is_proven=False)
+    return replace(last, bound=max(last.bound, priced.bound * block.unit_w))
+
+
+def _among_nearest(
+    block: _Block, priced: _Priced, reduced: Floats, limits: Limits, gap: float
+) -> Answer | NoAnswer:
+    own = priced.seen[priced.point > 1e-9]
+    spent_s = priced.spent_s
+    for alternatives in FIRST_ALTERNATIVES:
+        near = _nearest(reduced, block.pools + alternatives)
+        # Half the gap is left for the distance between the bounds of the two problems.
+        found = _chosen(block, np.union1d(own, near), limits, gap / 2.0, spent_s)
+        if isinstance(found, Answer):
+            return found
+        spent_s = found.spent_s
+    return NoAnswer("no whole plan among the cheapest options", spent_s=spent_s)
+
+
+def _nearest(reduced: Floats, number: int) -> Ints:
+    """The columns of least reduced cost, ties included, so that no order decides."""
+    if number >= len(reduced):
+        return np.arange(len(reduced))
+    return np.flatnonzero(reduced <= np.partition(reduced, number)[number])
+
+
+def _chosen(block: _Block, places: Ints, limits: Limits, gap: float, spent_s: float) -> Answer | NoAnswer:
+    left_s = limits.after(spent_s).time_limit_s
+    point, took_s = choose(block.taken(places), block.pools, block.slots, gap=gap, time_limit_s=left_s)
+    if point is None:
+        return NoAnswer("HiGHS found no whole plan", spent_s=spent_s + took_s)
+    options = block.options[places[point.columns]]
+    return Answer(options, point.bound * block.unit_w, point.is_proven, spent_s + took_s)

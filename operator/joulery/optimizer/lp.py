@@ -1,0 +1,161 @@
+"""HiGHS with arrays: one persistent LP to which columns are added, and one-off integer programmes.
+
+A result is believed only when the run, the model and the primal point all say so; `None` is everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+
+from joulery.optimizer.problem import Floats, Ints
+
+# `HighsInfo.primal_solution_status` of a feasible point.
+PRIMAL_FEASIBLE = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Columns of `min cost x, sum of x per pool = 1, use x <= slots`.
+
+    Attributes:
+        owner: pool of each column.
+        cost: objective, near one.
+        use: `[column, packing row]`, groups of GPUs.
+    """
+
+    owner: Ints
+    cost: Floats
+    use: Floats
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def sparse(self, pools: int) -> tuple[Ints, Ints, Floats]:
+        """Column starts, row indices and values: the pool's row first, then the packing rows it uses."""
+        dense = np.column_stack([np.ones(len(self)), self.use])
+        rows = np.column_stack(
+            [self.owner, np.broadcast_to(pools + np.arange(self.use.shape[1]), self.use.shape)]
+        )
+        keep = dense != 0.0
+        starts = np.concatenate([[0], np.cumsum(keep.sum(axis=1))[:-1]])
+        return starts.astype(np.int32), rows[keep].astype(np.int32), dense[keep]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MasterPoint:
+    """An LP optimum: value, primal point without the elastic columns, GPU prices, and groups that are missing."""
+
+    objective: float
+    point: Floats
+    prices: Floats
+    missing: float
+
+
+class Master:
+    """The restricted master LP; solving again after `add` starts from the last basis."""
+
+    def __init__(self, pools: int, slots: Ints, elastic_cost: float) -> None:
+        self._pools = pools
+        self._rows = len(slots)
+        elastic = highspy.HighsLp()
+        elastic.num_col_, elastic.num_row_ = self._rows, pools + self._rows
+        elastic.col_cost_ = np.full(self._rows, elastic_cost)
+        elastic.col_lower_, elastic.col_upper_ = np.zeros(self._rows), np.full(self._rows, highspy.kHighsInf)
+        elastic.row_lower_ = np.concatenate([np.ones(pools), np.full(self._rows, -highspy.kHighsInf)])
+        elastic.row_upper_ = np.concatenate([np.ones(pools), slots.astype(np.float64)])
+        elastic.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        elastic.a_matrix_.start_ = np.arange(self._rows + 1, dtype=np.int32)
+        elastic.a_matrix_.index_ = pools + np.arange(self._rows, dtype=np.int32)
+        elastic.a_matrix_.value_ = np.full(self._rows, -1.0)
+        self._highs = _quiet()
+        self._highs.setOptionValue("presolve", "off")
+        self._highs.setOptionValue("solver", "simplex")
+        self._highs.passModel(elastic)
+
+    def add(self, columns: Columns) -> None:
+        """Add columns with bounds 0 and infinity."""
+        starts, index, value = columns.sparse(self._pools)
+        number = len(columns)
+        upper = np.full(number, highspy.kHighsInf)
+        self._highs.addCols(number, columns.cost, np.zeros(number), upper, len(value), starts, index, value)
+
+    def solve(self, time_limit_s: float) -> MasterPoint | None:
+        """The optimum over the columns so far, None where HiGHS has none that can be believed."""
+        # HiGHS's clock runs on over the solves of one object.
+        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + time_limit_s)
+        if not _ran(self._highs):
+            return None
+        solution = self._highs.getSolution()
+        values = np.array(solution.col_value)
+        return MasterPoint(
+            objective=float(self._highs.getInfo().objective_function_value),
+            point=values[self._rows :],
+            prices=np.maximum(0.0, -np.array(solution.row_dual)[self._pools :]),
+            missing=float(values[: self._rows].sum()),
+        )
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of HiGHS's clock over all solves."""
+        return float(self._highs.getRunTime())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntegerPoint:
+    """One column per pool, in the order of pools, and whether the asked gap was reached."""
+
+    columns: Ints
+    bound: float
+    is_proven: bool
+
+
+def choose(
+    columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float
+) -> tuple[IntegerPoint | None, float]:
+    """The cheapest choice of one column per pool within `slots`, and the seconds it took."""
+    starts, index, value = columns.sparse(pools)
+    number = len(columns)
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = number, pools + len(slots)
+    model.col_cost_, model.col_lower_, model.col_upper_ = columns.cost, np.zeros(number), np.ones(number)
+    model.row_lower_ = np.concatenate([np.ones(pools), np.full(len(slots), -highspy.kHighsInf)])
+    model.row_upper_ = np.concatenate([np.ones(pools), slots.astype(np.float64)])
+    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    model.a_matrix_.start_ = np.append(starts, len(value)).astype(np.int32)
+    model.a_matrix_.index_, model.a_matrix_.value_ = index, value
+    model.integrality_ = [highspy.HighsVarType.kInteger] * number
+    highs = _quiet()
+    highs.setOptionValue("mip_rel_gap", gap)
+    highs.setOptionValue("time_limit", time_limit_s)
+    highs.passModel(model)
+    has_run = _ran(highs, may_stop=True)
+    spent_s = float(highs.getRunTime())
+    if not has_run:
+        return None, spent_s
+    chosen = np.flatnonzero(np.rint(np.array(highs.getSolution().col_value)))
+    if not np.array_equal(np.sort(columns.owner[chosen]), np.arange(pools)):
+        return None, spent_s
+    chosen = chosen[np.argsort(columns.owner[chosen], kind="stable")]
+    is_proven = highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+    return IntegerPoint(chosen, float(highs.getInfo().mip_dual_bound), is_proven), spent_s
+
+
+def _quiet() -> highspy.Highs:
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", 1)  # one value in the whole process, or HiGHS refuses to run
+    return highs
+
+
+def _ran(highs: highspy.Highs, *, may_stop: bool = False) -> bool:
+    """Whether run status, model status and primal status agree that there is a point."""
+    if highs.run() == highspy.HighsStatus.kError:
+        return False
+    believed = {highspy.HighsModelStatus.kOptimal}
+    if may_stop:
+        believed.add(highspy.HighsModelStatus.kTimeLimit)
+    is_feasible = highs.getInfo().primal_solution_status == PRIMAL_FEASIBLE
+    return highs.getModelStatus() in believed and bool(is_feasible)

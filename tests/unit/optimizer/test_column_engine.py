@@ -1,0 +1,102 @@
+"""The engine that prices GPUs against the full model, and the properties that any optimum has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import highspy
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from joulery.optimizer import lp
+from joulery.optimizer.checker import check
+from joulery.optimizer.columns import cheapest_by_prices
+from joulery.optimizer.highs import Limits, NoAnswer
+from joulery.optimizer.milp import Answer, gap_for, least_cost
+from joulery.optimizer.problem import Problem
+from joulery.optimizer.solution import SolveStatus
+from joulery.optimizer.solve import solve
+from joulery.optimizer.table import cheapest_full, tabulate
+from problems import fleet_problem, lost_by_weight, small_problem
+
+solver = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+seeds = st.integers(0, 10_000)
+NO_HURRY = Limits(5.0, 1e-9)
+
+
+@solver
+@given(seed=seeds, pools=st.integers(1, 9), gpus=st.integers(8, 60))
+def test_it_finds_what_the_full_model_finds(seed: int, pools: int, gpus: int) -> None:
+    problem = small_problem(seed, pools=pools, gpus=gpus)
+    prices, full = solve(problem, engine="columns"), solve(problem)
+    assert check(problem, prices) == ()
+    assert prices.status is SolveStatus.OPTIMAL
+    assert lost_by_weight(problem, prices.shed) == pytest.approx(lost_by_weight(problem, full.shed), abs=1e-6)
+    assert prices.cost_w == pytest.approx(full.cost_w, rel=2e-6)
+
+
+@solver
+@given(seed=seeds, pools=st.integers(1, 9), gpus=st.integers(4, 60))
+def test_it_serves_everybody_exactly_where_that_is_possible(seed: int, pools: int, gpus: int) -> None:
+    table = tabulate(small_problem(seed, pools=pools, gpus=gpus))
+    alone = least_cost(table, cheapest_full(table), NO_HURRY)
+    serves_all = isinstance(alone, Answer) and bool(table.is_full()[alone.options].all())
+    found = cheapest_by_prices(table, NO_HURRY, 1e-6)
+    assert isinstance(found, Answer) == serves_all
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nine_pools_cost_what_the_full_model_says_to_a_millionth(seed: int) -> None:
+    problem = fleet_problem(seed, 9, 0.75 + 0.01 * (seed % 20), clocks=12)
+    prices, full = solve(problem, engine="columns"), solve(problem)
+    assert prices.cost_w == pytest.approx(full.cost_w, rel=2e-6)
+    assert prices.bound_w <= prices.cost_w
+    assert prices.bound_w <= full.cost_w * (1 + 1e-9)
+    assert check(problem, prices) == ()
+
+
+@pytest.mark.parametrize("tightness", [0.75, 0.85, 0.95])
+def test_a_hundred_pools_are_within_the_stated_gap(tightness: float) -> None:
+    problem = fleet_problem(2, 100, tightness)
+    solution = solve(problem, engine="columns")
+    assert check(problem, solution) == ()
+    assert solution.engine == "columns"
+    assert solution.bound_w >= solution.cost_w * (1 - gap_for(100))
+
+
+@solver
+@given(seed=seeds, shuffle=st.integers(0, 1000))
+def test_neither_order_of_pools_nor_repetition_changes_the_plan(seed: int, shuffle: int) -> None:
+    problem = fleet_problem(seed, 6, 0.85, clocks=6, counts=6)
+    order = np.random.default_rng(shuffle).permutation(6)
+    shuffled = replace(problem, pools=tuple(problem.pools[p] for p in order))
+    first, second = solve(problem, engine="columns"), solve(shuffled, engine="columns")
+    assert second.choice.option == tuple(first.choice.option[p] for p in order)
+    assert (second.cost_w, second.bound_w) == (first.cost_w, first.bound_w)
+    assert solve(problem, engine="columns") == first
+
+
+@solver
+@given(seed=seeds, factor=st.sampled_from([1e-3, 1e3, 1e6]))
+def test_the_unit_of_watts_does_not_matter(seed: int, factor: float) -> None:
+    problem = fleet_problem(seed, 5, 0.85, clocks=6, counts=6)
+    pools = tuple(replace(p, watts=p.watts * factor, switch_w=p.switch_w * factor) for p in problem.pools)
+    scaled = solve(Problem(problem.kinds, pools, problem.supplies), engine="columns")
+    assert scaled.cost_w / factor == pytest.approx(solve(problem, engine="columns").cost_w, rel=2e-6)
+
+
+def test_a_run_that_ends_in_an_error_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lp.highspy.Highs, "run", lambda _: highspy.HighsStatus.kError)
+    found = cheapest_by_prices(tabulate(fleet_problem(1, 10, 0.8)), NO_HURRY, 1e-6)
+    assert isinstance(found, NoAnswer)
+    assert "no optimum of the master" in found.why
+
+
+def test_without_supply_it_says_that_not_everybody_can_be_served() -> None:
+    found = cheapest_by_prices(tabulate(replace(fleet_problem(1, 10), supplies=())), NO_HURRY, 1e-6)
+    assert isinstance(found, NoAnswer)
+    assert found.is_infeasible
