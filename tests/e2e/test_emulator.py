@@ -205,6 +205,20 @@ async def test_a_pod_killed_at_the_end_of_its_grace_period_loses_its_requests_to
     assert world.outcomes().pools[POOL].requests.retried == 5
 
 
+async def test_an_engine_without_a_drain_loses_its_requests_within_any_grace_period(
+    world: EmulatedWorld, api: ApiServer
+) -> None:
+    manifest = engine_deployment("chat-tp4", replicas=2, gpus=4, startup_s=0.1, grace_s=60)
+    del manifest["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
+    await api.create(DEPLOYMENTS, manifest)
+    await ready_pods(api, 2)
+    steady_requests(world, count=10, outputs=400)
+    await world.run_until(world.now_s + 0.6)
+    await scale(api, "chat-tp4", 1)
+    await ready_pods(api, 1)
+    assert world.outcomes().pools[POOL].requests.retried == 5
+
+
 async def test_a_clock_locked_through_the_driver_library_reaches_the_pods_engine(
     world: EmulatedWorld, api: ApiServer
 ) -> None:
