@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from joulery.adapters.drain_view import drain_of
 from joulery.adapters.kube_client import KubeClient, path_of
 from joulery.adapters.kube_discovery import Discovery, Resource
 from joulery.adapters.kube_errors import NotFoundError
@@ -36,6 +37,7 @@ class Scaled:
 
     desired: int | None
     pods: tuple[Manifest, ...]
+    template: Manifest | None = None
 
 
 class TargetReader:
@@ -66,7 +68,8 @@ class TargetReader:
                 found = await self._read_target(pool, variant, deployments, by_namespace[pool.key.namespace])
             if isinstance(found, Verdict):
                 return VariantState(variant.name, None, hold=hold or found)
-            return VariantState(variant.name, found.desired, _replicas(found.pods), hold)
+            drain = drain_of(variant.target, found.template, found.pods)
+            return VariantState(variant.name, found.desired, _replicas(found.pods), hold, drain)
 
         wanted = [(pool, variant) for pool in pools for variant in pool.variants]
         states = await asyncio.gather(*(read_one(pool, variant) for pool, variant in wanted))
@@ -159,7 +162,7 @@ def _from_spec(manifest: Manifest, pods: Sequence[Manifest]) -> Scaled:
     own = (
         p for p in pods if selects(spec["selector"], p["metadata"].get("labels") or {}) and not has_ended(p)
     )
-    return Scaled(spec.get("replicas", 1), tuple(own))
+    return Scaled(spec.get("replicas", 1), tuple(own), spec.get("template"))
 
 
 def _replicas(pods: Iterable[Manifest]) -> tuple[Replica, ...]:
