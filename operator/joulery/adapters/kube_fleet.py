@@ -15,10 +15,15 @@ from typing import Any
 from joulery.adapters.agent_heartbeats import AgentHeartbeats
 from joulery.adapters.kube_client import KubeClient, path_of
 from joulery.adapters.kube_errors import MissingKindError, NotFoundError
+from joulery.adapters.kube_limits import LimitLists, LimitReader
 from joulery.adapters.kube_targets import TargetReader, autoscaled, claims_of
+from joulery.adapters.limit_view import quotas_of
 from joulery.adapters.node_view import node_states, watts_by_pod
+from joulery.adapters.pending_view import reserved_gpus
 from joulery.adapters.pod_view import Manifest, seconds_of
 from joulery.adapters.pod_watch import PodWatch
+from joulery.adapters.provisioner_view import provisioner_of
+from joulery.adapters.snapshot import Surroundings, least_priority, true_state
 from joulery.api.convert import (
     generation_of,
     key_of,
@@ -48,6 +53,7 @@ class _Lists:
     nodes: list[Manifest]
     autoscalers: list[Manifest]
     pods: list[dict[str, Any]]
+    limits: LimitLists
 
 
 class KubeFleet:
@@ -57,6 +63,7 @@ class KubeFleet:
         self._client = client
         self._targets = targets
         self._pods = pods
+        self._limits = LimitReader(client)
         self._profiles: dict[tuple[str, str], EngineProfile | str] = {}
         self._pool_manifests: Mapping[ObjectKey, Manifest] = {}
         self._gpu_node_manifests: Mapping[str, Manifest] = {}
@@ -84,14 +91,17 @@ class KubeFleet:
         self._gpu_node_manifests = lists.gpu_nodes
         self._node_uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in lists.nodes}
         pools, rejected = _converted(lists.pools)
-        states = await self._pool_states(pools, lists)
+        limits = lists.limits
+        provisioner = provisioner_of(limits.nodepools, limits.autoscaler_status, lists.nodes, lists.pods)
+        around = Surroundings.of(lists.nodes, limits.budgets, provisioner)
+        states = await self._pool_states(pools, lists, around)
         policies, policy_problems = policies_of(lists.policies, self._last_good_policies)
         self._last_good_policies = {policy.name: policy for policy in policies}
         profiles, profile_problems = self._converted_profiles(lists.profiles)
         reporting = self._heartbeats.reporting(lists.gpu_nodes)
-        nodes = node_states(lists.nodes, lists.pods, reporting)
+        nodes = node_states(lists.nodes, lists.pods, reporting, self._reserved(states, lists))
         return Observation(
-            fleet=Fleet(observed_at_s, states, nodes),
+            fleet=Fleet(observed_at_s, states, nodes, quotas_of(limits.quotas), provisioner, limits.unread),
             policies=policies,
             profiles=profiles,
             profile_problems=profile_problems,
@@ -102,13 +112,15 @@ class KubeFleet:
         )
 
     async def _list(self) -> _Lists:
-        pools, policies, profiles, gpu_nodes, nodes, autoscalers = await asyncio.gather(
-            *(self._ours(plural) for plural in (POOLS, POLICIES, PROFILES, GPU_NODES)),
+        own = (self._ours(plural) for plural in (POOLS, POLICIES, PROFILES, GPU_NODES))
+        foreign = (
             self._items(path_of("", "v1", "nodes")),
             self._items(path_of("autoscaling", "v2", "horizontalpodautoscalers")),
         )
+        lists, limits = await asyncio.gather(asyncio.gather(*own, *foreign), self._limits.read())
+        pools, policies, profiles, gpu_nodes, nodes, autoscalers = lists
         by_name = {m["metadata"]["name"]: m for m in gpu_nodes}
-        return _Lists(pools, policies, profiles, by_name, nodes, autoscalers, await self._pods.pods())
+        return _Lists(pools, policies, profiles, by_name, nodes, autoscalers, await self._pods.pods(), limits)
 
     async def _ours(self, plural: str) -> list[Manifest]:
         try:
@@ -121,11 +133,27 @@ class KubeFleet:
         items: list[Manifest] = (await self._client.list_all(path))["items"]
         return items
 
-    async def _pool_states(self, pools: Sequence[Pool], lists: _Lists) -> tuple[PoolState, ...]:
+    async def _pool_states(
+        self, pools: Sequence[Pool], lists: _Lists, around: Surroundings
+    ) -> tuple[PoolState, ...]:
         created_s = {key_of(m): seconds_of(m["metadata"]["creationTimestamp"]) for m in lists.pools}
         claims = claims_of(pools, created_s)
         states = await self._targets.read(pools, claims, autoscaled(lists.autoscalers), lists.pods)
+        workloads = self._targets.workloads
+        for pool in pools:
+            for variant in pool.variants:
+                of = (pool.key, variant.name)
+                if of in workloads:
+                    states[of] = true_state(states[of], pool, variant, workloads[of], around)
         return tuple(PoolState(p, tuple(states[p.key, v.name] for v in p.variants)) for p in pools)
+
+    def _reserved(self, states: Sequence[PoolState], lists: _Lists) -> dict[str, int]:
+        """GPUs that foreign pods ahead of ours will take; pods of held variants are not a plan's to move either."""
+        free = [(s.pool.key, v) for s in states for v in s.variants if v.hold is None]
+        ours = frozenset(r.uid for _, v in free for r in v.replicas)
+        workloads = (self._targets.workloads.get((key, v.variant)) for key, v in free)
+        priority = least_priority([w for w in workloads if w is not None])
+        return reserved_gpus(lists.nodes, lists.pods, ours, priority)
 
     def _converted_profiles(
         self, manifests: Sequence[Manifest]

@@ -13,6 +13,7 @@ from joulery.adapters.kube_client import KubeClient, path_of
 from joulery.adapters.kube_discovery import Discovery, Resource
 from joulery.adapters.kube_errors import NotFoundError
 from joulery.adapters.pod_view import Manifest, has_ended, replica_of, selects
+from joulery.adapters.snapshot import Workload
 from joulery.domain import reasons
 from joulery.domain.fleet import Replica, VariantState
 from joulery.domain.keys import ObjectKey, TargetRef
@@ -38,14 +39,19 @@ class Scaled:
     desired: int | None
     pods: tuple[Manifest, ...]
     template: Manifest | None = None
+    manifest: Manifest | None = None
 
 
 class TargetReader:
-    """Reads every target once per cycle: Deployments in one LIST, other kinds by GET."""
+    """Reads every target once per cycle: Deployments in one LIST, other kinds by GET.
+
+    `workloads` are those of the last read by (pool, variant), as far as they were read whole.
+    """
 
     def __init__(self, client: KubeClient, discovery: Discovery) -> None:
         self._client = client
         self._discovery = discovery
+        self.workloads: Mapping[tuple[ObjectKey, str], Workload] = {}
 
     async def read(
         self,
@@ -61,6 +67,7 @@ class TargetReader:
         listed = await self._client.list_all(_DEPLOYMENTS)
         deployments = {(d["metadata"]["namespace"], d["metadata"]["name"]): d for d in listed["items"]}
         limit = asyncio.Semaphore(_AT_ONCE)
+        workloads: dict[tuple[ObjectKey, str], Workload] = {}
 
         async def read_one(pool: Pool, variant: Variant) -> VariantState:
             hold = _hold(pool, variant, claims, autoscalers)
@@ -68,11 +75,13 @@ class TargetReader:
                 found = await self._read_target(pool, variant, deployments, by_namespace[pool.key.namespace])
             if isinstance(found, Verdict):
                 return VariantState(variant.name, None, hold=hold or found)
+            workloads[pool.key, variant.name] = Workload(found.manifest or {}, found.pods)
             drain = drain_of(variant.target, found.template, found.pods)
             return VariantState(variant.name, found.desired, _replicas(found.pods), hold, drain)
 
         wanted = [(pool, variant) for pool in pools for variant in pool.variants]
         states = await asyncio.gather(*(read_one(pool, variant) for pool, variant in wanted))
+        self.workloads = workloads
         return {(p.key, v.name): state for (p, v), state in zip(wanted, states, strict=True)}
 
     async def _read_target(
@@ -162,7 +171,7 @@ def _from_spec(manifest: Manifest, pods: Sequence[Manifest]) -> Scaled:
     own = (
         p for p in pods if selects(spec["selector"], p["metadata"].get("labels") or {}) and not has_ended(p)
     )
-    return Scaled(spec.get("replicas", 1), tuple(own), spec.get("template"))
+    return Scaled(spec.get("replicas", 1), tuple(own), spec.get("template"), manifest)
 
 
 def _replicas(pods: Iterable[Manifest]) -> tuple[Replica, ...]:

@@ -29,7 +29,16 @@ _NEEDS = {
     Mode.ACT: (*_PLANNED, ConditionType.ACTUATED),
 }
 # A pool on its way to its plan is not out of order.
-_UNDER_WAY = frozenset({reasons.SCALING, reasons.RESHARDING, reasons.REPLICAS_MOVED})
+_UNDER_WAY = frozenset(
+    {
+        reasons.SCALING,
+        reasons.RESHARDING,
+        reasons.REPLICAS_MOVED,
+        reasons.ROLLOUT_IN_PROGRESS,
+        reasons.PODS_DISRUPTED,
+        reasons.DISRUPTION_BUDGET,
+    }
+)
 
 
 def reports_of(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from joulery.domain.verdict import Verdict
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -47,3 +49,27 @@ class Provisioner:
     def may_grow(self) -> bool:
         """Whether a pending pod may still get a new node."""
         return self.more_gpus is None or self.more_gpus > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the replicas of one variant besides its own specification.
+
+    Attributes:
+        keep: why none of them may be taken away now (a rolling update, a drain), else None.
+        barred: nodes that take pods, but not this variant's (taint, selector, affinity).
+        budgets: PodDisruptionBudgets that select its pods.
+        uncreated_since_s: since when its controller has failed to create pods, None where it has not.
+        leaving: names of its pods that are evicted or on a node being drained: they serve, but not for long.
+        notes: what users should know and what stops nothing.
+    """
+
+    keep: Verdict | None = None
+    barred: frozenset[str] = frozenset()
+    budgets: tuple[Budget, ...] = ()
+    uncreated_since_s: float | None = None
+    leaving: frozenset[str] = frozenset()
+    notes: tuple[Verdict, ...] = ()
+
+
+NO_LIMITS = Limits()

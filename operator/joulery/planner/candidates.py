@@ -65,7 +65,7 @@ def count_bounds(view: PoolView, variant: Variant, longest: int) -> tuple[int, i
     """Least and most instances that may be chosen of a variant; most is below least where there are none.
 
     Without knob Replicas the GPUs in use stay, so that another variant gets as many instances as they make.
-    A variant whose pods find no node is asked for no more than it has.
+    A variant whose pods find no node is asked for no more than it has, none for more than quota and nodes hold.
     """
     if not view.has(Knob.REPLICAS):
         now = running(view)
@@ -75,7 +75,7 @@ def count_bounds(view: PoolView, variant: Variant, longest: int) -> tuple[int, i
     most = min(variant.max_replicas, longest)
     if variant.name in dict(view.past.blocked):
         most = min(most, view.counts[variant.name].desired)
-    return 1, most
+    return 1, min(most, view.rooms.get(variant.name, most))
 
 
 def allowed_clocks(view: PoolView, variant: Variant) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
 from joulery.planner.history import History, PoolHistory
+from joulery.planner.limits import patient, respected
 from joulery.planner.observe import observe, set_replicas
 from joulery.planner.occasion import occasion, watched
 from joulery.planner.pricing import PointSource
@@ -51,7 +52,7 @@ def decide(
         profile_problems: why profiles that exist are not in `profiles`, by name.
     """
     policy = cluster_wide(policies) or Policy("default")
-    settings = (settings or PlannerSettings()).at(policy.cadence)
+    settings = patient((settings or PlannerSettings()).at(policy.cadence), fleet.provisioner)
     now_s = fleet.observed_at_s
 
     # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.
@@ -166,11 +167,12 @@ def _stepped(
     changes: list[ScaleChange] = []
     waits: dict[ObjectKey, tuple[Verdict, ...]] = {}
     for view in views:
-        steps = next_steps(view, free)
+        steps = next_steps(view, free.seen_from(view.state))
         free = steps.free
-        safe, held = safe_changes(view, steps.changes)
+        respectful, bounded = respected(view.state, steps.changes)
+        safe, held = safe_changes(view, respectful)
         changes += safe
-        waits[view.key] = (*held, *steps.verdicts)
+        waits[view.key] = (*bounded, *held, *steps.verdicts)
         stepped.append(_with_sets(view, safe, now_s))
     sizes = {(v.key, x.name): x.tensor_parallel_size for v in views for x in v.pool.variants}
     # Room before need; then the largest instances, which find room hardest.

@@ -9,6 +9,7 @@ from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.candidates import profile_missing
 from joulery.planner.drain import drain_finding
+from joulery.planner.limit_findings import with_limits
 from joulery.planner.traffic import traffic_finding
 from joulery.planner.view import PoolView
 
@@ -39,7 +40,7 @@ def findings_of(
         _slo(view),
         _agents(view, fleet),
     )
-    return tuple(f for f in found if f is not None)
+    return with_limits(view, fleet, tuple(f for f in found if f is not None))
 
 
 def _profile(view: PoolView, profile_problem: str | None) -> Finding:

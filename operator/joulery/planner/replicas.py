@@ -46,6 +46,9 @@ def count(state: VariantState, *, now_s: float, startup_s: float, settings: Plan
     serving = min(ready, desired)
     room = desired - serving
     uncreated = max(0, desired - ready - starting - pending - absent)
+    refused_since_s = state.limits.uncreated_since_s
+    if refused_since_s is not None and now_s - refused_since_s > settings.unschedulable_s:
+        absent, uncreated = absent + uncreated, 0
     coming = min(room, starting + pending + uncreated)
     return Counts(desired, serving, coming, min(absent, room - coming))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from joulery.domain.fleet import Fleet
+from joulery.domain.fleet import Fleet, PoolState
 from joulery.domain.pool import Variant
 from joulery.optimizer.problem import Supply, supply_of
+from joulery.planner.limits import quota_left
 from joulery.planner.replicas import holds_gpus
 from joulery.planner.view import PoolView
 
@@ -16,12 +17,15 @@ from joulery.planner.view import PoolView
 def supplies(fleet: Fleet, movable: Iterable[tuple[PoolView, str]]) -> tuple[Supply, ...]:
     """Supply per accelerator; `movable` are the (pool, variant) whose replicas the plan decides on.
 
-    A node that takes no new pods offers what our own replicas hold there and nothing more.
+    A node that takes no new pods, or none of these, offers what our own replicas hold there and nothing more.
     """
+    movable = tuple(movable)
     held = gpus_held(movable)
+    bars = [view.state.variant(name).limits.barred for view, name in movable]
     available: dict[str, list[int]] = {}
     for node in fleet.nodes:
-        free = node.free_gpus if node.schedulable else 0
+        is_open = node.schedulable and any(node.name not in barred for barred in bars)
+        free = node.free_gpus if is_open else 0
         available.setdefault(node.accelerator, []).append(min(node.gpus, free + held[node.name]))
     return tuple(supply_of(accelerator, gpus) for accelerator, gpus in sorted(available.items()))
 
@@ -39,14 +43,29 @@ def gpus_held(movable: Iterable[tuple[PoolView, str]]) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True)
 class FreeGpus:
-    """GPUs free right now on nodes that take new pods, as `(accelerator, node, GPUs)`."""
+    """GPUs free right now on nodes that take new pods, as `(accelerator, node, GPUs)`, seen from one pool.
+
+    Attributes:
+        quotas: GPUs that new pods may ask for, by namespace; those without a quota are left out.
+        namespace: of the pool.
+        barred: nodes that a variant of the pool may not use, by variant.
+    """
 
     nodes: tuple[tuple[str, str, int], ...]
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    namespace: str = ""
+    barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fleet: Fleet) -> FreeGpus:
         """What the snapshot shows as free."""
-        return cls(tuple((n.accelerator, n.name, n.free_gpus) for n in fleet.nodes if n.schedulable))
+        nodes = tuple((n.accelerator, n.name, n.free_gpus) for n in fleet.nodes if n.schedulable)
+        return cls(nodes, quota_left(fleet))
+
+    def seen_from(self, pool: PoolState) -> FreeGpus:
+        """The same GPUs under one pool's quota and what its pods tolerate."""
+        barred = {v.variant: v.limits.barred for v in pool.variants if v.limits.barred}
+        return replace(self, namespace=pool.pool.key.namespace, barred=barred)
 
     def by_node(self, accelerator: str) -> dict[str, int]:
         """Free GPUs of one accelerator by node."""
@@ -55,7 +74,12 @@ class FreeGpus:
     def slots(self, variant: Variant) -> int:
         """Instances of a variant that find room."""
         gpus = variant.tensor_parallel_size
-        return sum(free // gpus for name, _, free in self.nodes if name == variant.accelerator)
+        fitting = sum(free // gpus for name, node, free in self.nodes if self._is_open(variant, name, node))
+        quota = self.quotas.get(self.namespace)
+        return fitting if quota is None else min(fitting, quota // gpus)
+
+    def _is_open(self, variant: Variant, accelerator: str, node: str) -> bool:
+        return accelerator == variant.accelerator and node not in self.barred.get(variant.name, frozenset())
 
     def taken(self, variant: Variant, instances: int) -> FreeGpus:
         """What is left after instances of a variant took theirs, fullest node first."""
@@ -63,7 +87,10 @@ class FreeGpus:
         left = instances
         nodes: list[tuple[str, str, int]] = []
         for name, node, free in sorted(self.nodes, key=lambda n: (n[2], n[1])):
-            here = min(left, free // gpus) if name == variant.accelerator else 0
+            here = min(left, free // gpus) if self._is_open(variant, name, node) else 0
             left -= here
             nodes.append((name, node, free - here * gpus))
-        return FreeGpus(tuple(nodes))
+        quotas = dict(self.quotas)
+        if self.namespace in quotas:
+            quotas[self.namespace] = max(0, quotas[self.namespace] - instances * gpus)
+        return replace(self, nodes=tuple(nodes), quotas=quotas)

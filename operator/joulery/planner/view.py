@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
@@ -14,6 +14,7 @@ from joulery.domain.pool import Knob, Mode, Pool, Variant
 from joulery.domain.verdict import Verdict
 from joulery.planner.forecast import Forecast
 from joulery.planner.history import History, Mark, PoolHistory
+from joulery.planner.limits import rooms
 from joulery.planner.replicas import Counts, count
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.sharing import Sharing
@@ -24,7 +25,10 @@ ALL_KNOBS = frozenset(Knob)
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """Everything known of one pool at one poll; `demand` is None where nothing was ever measured."""
+    """Everything known of one pool at one poll; `demand` is None where nothing was ever measured.
+
+    `rooms` holds the most instances of those variants that a quota or closed nodes bound.
+    """
 
     state: PoolState
     mode: Mode
@@ -35,6 +39,7 @@ class PoolView:
     past: PoolHistory
     forecast: Forecast | None
     counts: Mapping[str, Counts]
+    rooms: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def pool(self) -> Pool:
@@ -120,7 +125,13 @@ def view_pools(
     settings: PlannerSettings,
 ) -> tuple[PoolView, ...]:
     """Views of all pools in the order of the snapshot; forecasts come later, with the new samples."""
-    return tuple(_view(state, fleet, demand, policies, profiles, history, settings) for state in fleet.pools)
+    views = (_view(state, fleet, demand, policies, profiles, history, settings) for state in fleet.pools)
+    bounds = rooms(fleet)
+    return tuple(replace(v, rooms=_of_pool(bounds, v.key)) if bounds else v for v in views)
+
+
+def _of_pool(bounds: Mapping[tuple[ObjectKey, str], int], key: ObjectKey) -> dict[str, int]:
+    return {name: room for (pool, name), room in bounds.items() if pool == key}
 
 
 def _view(

@@ -90,13 +90,14 @@ def test_free_gpus_leave_out_what_any_bound_pod_holds_and_ended_ones_give_back()
     [
         ({}, True),
         ({"unschedulable": True}, False),
-        ({"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}, False),
+        ({"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}, True),
+        ({"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}, False),
         ({"taints": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]}, True),
         ({"taints": [{"key": "soft", "effect": "PreferNoSchedule"}]}, True),
     ],
-    ids=["plain", "cordoned", "tainted", "GPU taint", "soft taint"],
+    ids=["plain", "cordoned", "tainted for some", "being drained", "GPU taint", "soft taint"],
 )
-def test_node_takes_pods_unless_cordoned_or_tainted(spec: dict[str, Any], schedulable: bool) -> None:
+def test_node_takes_pods_unless_cordoned_or_drained(spec: dict[str, Any], schedulable: bool) -> None:
     (state,) = node_states([node(**spec)], [], {})
     assert state.schedulable is schedulable
 
