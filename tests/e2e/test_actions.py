@@ -148,6 +148,14 @@ def test_scale_down_takes_the_pods_it_marked(followed: LiveCentre) -> None:
     assert marked.isdisjoint(left)
 
 
+def test_victims_finish_their_requests_and_their_end_is_told(followed: LiveCentre) -> None:
+    told = wait_for("an Event of a pod's end", lambda: _endings(followed, BUSY))
+    assert reasons.REQUESTS_LOST not in told
+    summary = followed.control.outcomes().summary["pools"][str(BUSY.key)]
+    assert (summary["retried"], summary["failed"]) == (0, 0)
+    assert _stands(followed, BUSY, "DrainSafe", "True")
+
+
 def test_rise_is_met_between_epochs_by_an_up_only_plan(followed: LiveCentre) -> None:
     ups = [w for w in followed.writes(BUSY) if w.want > w.seen]
     assert ups
@@ -204,6 +212,14 @@ def test_ended_agent_resets_the_clocks_of_its_node(ladder: LiveCentre) -> None:
     agent.signal(signal.SIGTERM)
     assert agent.wait(15.0)
     assert not any(name.startswith(f"{node}/") for name in ladder.locked())
+
+
+def _endings(live: LiveCentre, pool: Any) -> set[str]:
+    """Reasons of Events about pods of a pool that are gone."""
+    events = live.centre.get("events", f"-n={pool.key.namespace}")["items"]
+    ended = {reasons.DRAINED, reasons.DRAIN_UNSEEN, reasons.REQUESTS_LOST}
+    about = (e for e in events if e["involvedObject"]["name"] == pool.key.name)
+    return {str(e["reason"]) for e in about} & ended
 
 
 def _fewer(advice: Mapping[str, Any] | None) -> Mapping[str, Any]:
