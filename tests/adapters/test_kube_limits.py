@@ -76,3 +76,14 @@ async def test_server_that_fails_is_not_taken_for_no_limits(plain: FakeApi) -> N
     plain.answers["GET", BUDGETS] = (500, {"message": "down"})
     with pytest.raises(UnavailableError):
         await LimitReader(client(plain)).read()
+
+
+async def test_autoscaler_that_cannot_be_read_anew_is_remembered(plain: FakeApi) -> None:
+    time = Time()
+    reader = LimitReader(client(plain), now_s=time.now_s)
+    plain.answers["GET", AUTOSCALER] = (200, {"data": {"status": "x"}})
+    await reader.read()
+    plain.answers["GET", AUTOSCALER] = (500, {"message": "down"})
+    plain.answers["GET", NODEPOOLS] = (429, {"message": "storage is (re)initializing"})
+    time.s += 100.0
+    assert (await reader.read()).autoscaler_status == {"data": {"status": "x"}}

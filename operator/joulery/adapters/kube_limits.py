@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from joulery.adapters.kube_errors import NotFoundError
 from joulery.adapters.pod_view import Manifest
 from joulery.domain import reasons
 from joulery.domain.verdict import Verdict
-from joulery.errors import ForbiddenError
+from joulery.errors import ForbiddenError, UnavailableError
 
 _QUOTAS = path_of("", "v1", "resourcequotas")
 _BUDGETS = path_of("policy", "v1", "poddisruptionbudgets")
@@ -60,16 +61,19 @@ class LimitReader:
         return LimitLists(quotas[0], budgets[0], pools[0], status[0], unread)
 
     async def _provisioners_now(self) -> tuple[float, _Read, _Read]:
+        """What was read last; kept where it cannot be read anew, since no plan depends on it being fresh."""
         read_s, *_ = self._provisioners
         if self._now_s() - read_s >= _PROVISIONERS_EVERY_S:
-            pools, status = await asyncio.gather(
-                self._list(_NODEPOOLS, "Karpenter's NodePools, so its limits are not known"),
-                self._optional(
-                    self._client.get(_AUTOSCALER), None, _AUTOSCALER, "the status of cluster-autoscaler"
-                ),
-            )
-            self._provisioners = (self._now_s(), pools, status)
+            with suppress(UnavailableError):
+                self._provisioners = (self._now_s(), *await self._read_provisioners())
         return self._provisioners
+
+    async def _read_provisioners(self) -> tuple[_Read, _Read]:
+        status = self._client.get(_AUTOSCALER)
+        return await asyncio.gather(
+            self._list(_NODEPOOLS, "Karpenter's NodePools, so its limits are not known"),
+            self._optional(status, None, _AUTOSCALER, "the status of cluster-autoscaler"),
+        )
 
     async def _list(self, path: str, what: str) -> _Read:
         listed, problem = await self._optional(self._client.list_all(path), {"items": []}, path, what)
