@@ -32,7 +32,9 @@ def running(view: PoolView) -> Running | None:
     memory = view.past.memory
     free = [v for v in view.pool.variants if view.is_free(v.name)]
     if view.acts and memory.goal_variant in {v.name for v in free} and memory.goal_replicas is not None:
-        return Running(str(memory.goal_variant), memory.goal_replicas)
+        # A quota or taint that came since may leave no room for the rest of the goal.
+        name = str(memory.goal_variant)
+        return Running(name, min(memory.goal_replicas, view.rooms.get(name, memory.goal_replicas)))
     if not free:
         return None
     most = max(free, key=lambda v: view.counts[v.name].desired * v.tensor_parallel_size)  # first of equals

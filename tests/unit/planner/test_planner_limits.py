@@ -95,6 +95,17 @@ def test_closed_nodes_bound_a_variant_and_are_named() -> None:
     assert "tolerate the taint" in message
 
 
+def test_goal_that_lost_its_room_is_given_up() -> None:
+    cluster = Bounded([ONE_SIZE]).run(CHAT, "tp4", 2)
+    decision = poll(cluster, 20.0, History.empty())
+    assert planned(decision) > 3
+    cluster.quotas = (Quota(CHAT.namespace, "gpus", 12, 8),)
+    cluster.pass_time(600.0)
+    later = poll(cluster, 20.0, decision.history)
+    assert planned(later) == 3
+    assert found(later, ConditionType.FEASIBLE).status is ConditionStatus.FALSE
+
+
 def test_rooms_hold_only_variants_with_bounds_of_their_own() -> None:
     assert rooms(Bounded([pool()]).fleet()) == {}
     bounded = Bounded([pool()], limits={"tp8": Limits(barred=frozenset({"node-0", "node-1"}))})
