@@ -28,17 +28,27 @@ class Running:
 
 
 def running(view: PoolView) -> Running | None:
-    """The goal of an acting pool, else what is observed of its free variants; None where all are held."""
+    """The goal of an acting pool that can be reached, else what is observed of its free variants; None where all
+    are held.
+    """
     memory = view.past.memory
     free = [v for v in view.pool.variants if view.is_free(v.name)]
-    if view.acts and memory.goal_variant in {v.name for v in free} and memory.goal_replicas is not None:
+    name, goal = memory.goal_variant, memory.goal_replicas
+    if view.acts and name is not None and goal is not None and name in {v.name for v in free}:
         # A quota or taint that came since may leave no room for the rest of the goal.
-        name = str(memory.goal_variant)
-        return Running(name, min(memory.goal_replicas, view.rooms.get(name, memory.goal_replicas)))
+        within = min(goal, view.rooms.get(name, goal))
+        if reachable(view, name, within) == within:
+            return Running(name, within)
     if not free:
         return None
     most = max(free, key=lambda v: view.counts[v.name].desired * v.tensor_parallel_size)  # first of equals
     return Running(most.name, view.counts[most.name].desired)
+
+
+def reachable(view: PoolView, variant: str, replicas: int) -> int:
+    """Of so many replicas of a variant those that are there, where it has long found no room for more."""
+    is_blocked = variant in dict(view.past.blocked) and variant in view.counts
+    return min(replicas, view.counts[variant].desired) if is_blocked else replicas
 
 
 def choosable(view: PoolView) -> tuple[Variant, ...]:

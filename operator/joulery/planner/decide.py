@@ -21,6 +21,7 @@ from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
 from joulery.planner.history import History, PoolHistory
 from joulery.planner.limits import patient, respected
+from joulery.planner.move import Steps
 from joulery.planner.observe import observe, set_replicas
 from joulery.planner.occasion import occasion, watched
 from joulery.planner.pricing import PointSource
@@ -173,11 +174,18 @@ def _stepped(
         safe, held = safe_changes(view, respectful)
         changes += safe
         waits[view.key] = (*bounded, *held, *steps.verdicts)
-        stepped.append(_with_sets(view, safe, now_s))
+        stepped.append(_with_sets(_cramped(view, steps, now_s), safe, now_s))
     sizes = {(v.key, x.name): x.tensor_parallel_size for v in views for x in v.pool.variants}
     # Room before need; then the largest instances, which find room hardest.
     changes.sort(key=lambda c: (c.want > c.seen, -sizes[c.pool, c.variant], c.pool, c.variant))
     return tuple(stepped), tuple(changes), waits
+
+
+def _cramped(view: PoolView, steps: Steps, now_s: float) -> PoolView:
+    since_s = (view.past.cramped_since_s or now_s) if steps.cramped else None
+    if since_s == view.past.cramped_since_s:
+        return view
+    return replace(view, past=replace(view.past, cramped_since_s=since_s))
 
 
 def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -> PoolView:

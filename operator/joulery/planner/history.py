@@ -74,6 +74,7 @@ class PoolHistory:
         outside_polls: polls in a row that demand has been outside the plan's envelope.
         futile_s: when an up-only plan last found nothing more for it.
         traffic: how requests lie on the pods, None where it is not known.
+        cramped_since_s: since when the goal has found no room, None while it has or GPUs are coming free.
         blocked: variants whose pods found no node, and until when they are asked for no more.
         ending: replicas that were ending at the last poll.
     """
@@ -94,6 +95,7 @@ class PoolHistory:
     outside_polls: int = 0
     futile_s: float | None = None
     traffic: Traffic | None = None
+    cramped_since_s: float | None = None
     blocked: tuple[tuple[str, float], ...] = ()
     ending: tuple[Ending, ...] = ()
 

@@ -84,11 +84,14 @@ def _learned(memory: PoolMemory, variant: Variant, seconds: float, settings: Pla
 
 
 def _blocked(past: PoolHistory, view: PoolView, now_s: float, settings: PlannerSettings) -> PoolHistory:
-    """History with variants blocked whose pods have long found no node, and old blocks lifted."""
+    """History with variants blocked that have long found no node or no room, and old blocks lifted."""
     kept = {name: until for name, until in past.blocked if until > now_s}
     for _, state in view.variants():
         if _is_stuck(state, now_s, settings):
             kept.setdefault(state.variant, now_s + settings.blocked_s)
+    goal, since_s = past.memory.goal_variant, past.cramped_since_s
+    if goal is not None and since_s is not None and now_s - since_s > settings.unschedulable_s:
+        kept.setdefault(goal, now_s + settings.blocked_s)
     blocked = tuple(sorted(kept.items()))
     return past if blocked == past.blocked else replace(past, blocked=blocked)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from joulery.domain import reasons
 from joulery.domain.plan import Plan, PlanKind, PoolPlan
 from joulery.domain.policy import Policy
-from joulery.planner.candidates import beside
+from joulery.planner.candidates import beside, reachable
 from joulery.planner.history import History
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.terms import Terms
@@ -46,7 +46,7 @@ def held_capacity_rps(view: PoolView, part: PoolPlan) -> float | None:
     """What a pool carries once its plan is reached, absent replicas left out; None if not known."""
     absent = view.counts[part.variant].absent if part.variant in view.counts else 0
     parties = {b.variant: b.instances for b in beside(view)}
-    parties.setdefault(part.variant, max(0, part.replicas - absent))
+    parties.setdefault(part.variant, max(0, reachable(view, part.variant, part.replicas) - absent))
     rates = [(n, view.past.max_rate_rps(name) or 0.0) for name, n in parties.items()]
     # A rate of 0 is an objective out of reach: more instances would not help.
     return view.sharing.capacity_rps(rates) if all(rate > 0.0 for _, rate in rates) else None

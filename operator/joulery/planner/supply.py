@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from joulery.domain.fleet import Fleet, PoolState
+from joulery.domain.fleet import Fleet, PoolState, ReplicaPhase
 from joulery.domain.pool import Variant
 from joulery.optimizer.problem import Supply, supply_of
 from joulery.planner.limits import quota_left
@@ -41,6 +41,17 @@ def gpus_held(movable: Iterable[tuple[PoolView, str]]) -> Counter[str]:
     return held
 
 
+def _gpus_coming(fleet: Fleet) -> Counter[str]:
+    coming: Counter[str] = Counter()
+    for state in fleet.pools:
+        for variant in state.variants:
+            gpus = state.pool.variant(variant.variant).tensor_parallel_size
+            for replica in variant.in_phase(ReplicaPhase.TERMINATING):
+                if replica.node is not None:
+                    coming[replica.node] += gpus
+    return coming
+
+
 @dataclass(frozen=True, slots=True)
 class FreeGpus:
     """GPUs free right now on nodes that take new pods, as `(accelerator, node, GPUs)`, seen from one pool.
@@ -49,27 +60,33 @@ class FreeGpus:
         quotas: GPUs that new pods may ask for, by namespace; those without a quota are left out.
         namespace: of the pool.
         barred: nodes that a variant of the pool may not use, by variant.
+        coming: GPUs by node that pods on their way out still hold.
     """
 
     nodes: tuple[tuple[str, str, int], ...]
     quotas: Mapping[str, int] = field(default_factory=dict)
     namespace: str = ""
     barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    coming: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fleet: Fleet) -> FreeGpus:
         """What the snapshot shows as free."""
         nodes = tuple((n.accelerator, n.name, n.free_gpus) for n in fleet.nodes if n.schedulable)
-        return cls(nodes, quota_left(fleet))
+        return cls(nodes, quota_left(fleet), coming=_gpus_coming(fleet))
 
     def seen_from(self, pool: PoolState) -> FreeGpus:
         """The same GPUs under one pool's quota and what its pods tolerate."""
         barred = {v.variant: v.limits.barred for v in pool.variants if v.limits.barred}
         return replace(self, namespace=pool.pool.key.namespace, barred=barred)
 
-    def by_node(self, accelerator: str) -> dict[str, int]:
-        """Free GPUs of one accelerator by node."""
-        return {node: free for name, node, free in self.nodes if name == accelerator}
+    def with_coming(self) -> FreeGpus:
+        """The same once all pods that end are gone."""
+        return replace(self, nodes=tuple((a, n, free + self.coming.get(n, 0)) for a, n, free in self.nodes))
+
+    def open_nodes(self, variant: Variant) -> dict[str, int]:
+        """Free GPUs by node, of nodes that take a variant's pods."""
+        return {node: free for name, node, free in self.nodes if self._is_open(variant, name, node)}
 
     def slots(self, variant: Variant) -> int:
         """Instances of a variant that find room."""

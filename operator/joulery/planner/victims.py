@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from joulery.domain.drain import EndOrder
 from joulery.domain.fleet import Replica, ReplicaPhase, VariantState
 
@@ -27,30 +25,3 @@ def _busy(replica: Replica) -> tuple[int, int, float, str]:
     """Least busy first; where nobody measured, the newest first, as Kubernetes would have it."""
     running = replica.running_requests
     return (running is None, running or 0, -(replica.ready_since_s or 0.0), replica.name)
-
-
-def crowded_node(states: Iterable[tuple[VariantState, int]], free: dict[str, int], gpus: int) -> str | None:
-    """The node where fewest ready replicas must go before an instance of so many GPUs fits, None if none can.
-
-    Args:
-        states: workloads that may shrink, each with the GPUs of one replica.
-        free: free GPUs by node.
-        gpus: GPUs to make room for.
-    """
-    held: dict[str, list[int]] = {}
-    for state, size in states:
-        for replica in state.in_phase(ReplicaPhase.READY):
-            if replica.node is not None:
-                held.setdefault(replica.node, []).append(size)
-    costs = {
-        node: _goers(sorted(sizes, reverse=True), gpus - free.get(node, 0)) for node, sizes in held.items()
-    }
-    able = {node: n for node, n in costs.items() if n is not None}
-    return min(able, key=lambda node: (able[node], node)) if able else None
-
-
-def _goers(sizes: list[int], missing: int) -> int | None:
-    for n in range(len(sizes) + 1):
-        if sum(sizes[:n]) >= missing:
-            return n
-    return None

@@ -6,7 +6,7 @@ from fleets import START_S, replica
 from joulery.domain.fleet import Replica, ReplicaPhase, VariantState
 from joulery.planner.replicas import Counts, count
 from joulery.planner.settings import PlannerSettings
-from joulery.planner.victims import crowded_node, victims
+from joulery.planner.victims import victims
 
 
 def pod(index: int, phase: ReplicaPhase, age_s: float = 60.0, node: str | None = "node-0") -> Replica:
@@ -54,14 +54,3 @@ def test_the_least_busy_ready_pod_goes() -> None:
 def test_unready_pods_go_before_any_that_is_named() -> None:
     state = VariantState("tp4", 2, (pod(0, ReplicaPhase.READY), pod(1, ReplicaPhase.STARTING)))
     assert victims(state, 1) == ()
-
-
-def test_room_is_made_where_fewest_have_to_go() -> None:
-    spread = VariantState(
-        "tp2",
-        4,
-        tuple(pod(i, ReplicaPhase.READY, node=n) for i, n in enumerate(("a", "b", "b", "c"))),
-    )
-    assert crowded_node([(spread, 2)], {"a": 0, "b": 0, "c": 1}, 4) == "b"
-    assert crowded_node([(spread, 2)], {"a": 2, "b": 0}, 4) == "a"
-    assert crowded_node([(spread, 2)], {}, 8) is None
