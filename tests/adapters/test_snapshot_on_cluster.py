@@ -46,6 +46,8 @@ async def settled(installed: Cluster) -> AsyncIterator[Cluster]:
     async with bare_nodes(installed.kubeconfig, 2):
         apply(installed, workload, pool(NAMESPACE, mode="Observe"))
         await eventually(lambda: _ready(installed) == 3)
+        # Pods of an earlier module may still be ending on nodes of these names.
+        await eventually(lambda: not _others(installed))
         yield installed
 
 
@@ -64,6 +66,14 @@ def reader(client: KubeClient) -> KubeFleet:
 def _ready(cluster: Cluster) -> int:
     found = cluster.kubectl("get", "deployment", "chat-tp4", f"-n={NAMESPACE}", "-o=json").stdout
     return int(json.loads(found).get("status", {}).get("readyReplicas", 0))
+
+
+def _others(cluster: Cluster) -> list[str]:
+    """Pods of other namespaces on our nodes, or still to be placed on one."""
+    others = f"--field-selector=metadata.namespace!={NAMESPACE}"
+    listed = cluster.kubectl("get", "pods", "--all-namespaces", others, "-o=json").stdout
+    found = ((p["metadata"]["name"], p["spec"].get("nodeName")) for p in json.loads(listed)["items"])
+    return [name for name, node in found if node in (None, NODE, "emulated-gpu-1")]
 
 
 async def fleet(reader: KubeFleet) -> Fleet:
