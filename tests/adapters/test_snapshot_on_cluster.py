@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -214,9 +215,13 @@ async def test_karpenter_is_named_with_what_it_may_add(settled: Cluster, client:
             "spec": limits,
         }
         apply(settled, found)
-        seen = await fleet(
-            KubeFleet(client, TargetReader(client, Discovery(client)), PodWatch(client, lambda: None))
-        )
+        for _ in range(50):  # a kind just installed is served from its cache within a second or so
+            seen = await fleet(
+                KubeFleet(client, TargetReader(client, Discovery(client)), PodWatch(client, lambda: None))
+            )
+            if seen.provisioner is not None and seen.provisioner.more_gpus is not None:
+                break
+            await asyncio.sleep(0.1)
         assert seen.unread == ()
         assert seen.provisioner is not None
         assert (seen.provisioner.name, seen.provisioner.more_gpus) == ("Karpenter", 64)
