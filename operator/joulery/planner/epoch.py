@@ -21,7 +21,7 @@ from joulery.planner.joint import Offer, Outcome, solve_jointly
 from joulery.planner.options import Target, build_options, kinds_of
 from joulery.planner.priced import PricedPool, price_pool
 from joulery.planner.pricing import PointSource
-from joulery.planner.supply import supplies
+from joulery.planner.supply import FreeGpus, supplies
 from joulery.planner.terms import Terms
 from joulery.planner.view import PoolView
 
@@ -77,8 +77,10 @@ def _solve(
         offers = [replace(o, options=o.options.raising(o.current)) for o in offers]
     offered = supplies(fleet, [(p.view, v.name) for p in priced for v in choosable(p.view)])
 
+    free = FreeGpus.of(fleet)
+
     def guarded(offer: Offer, target: Target) -> tuple[Target, tuple[Verdict, ...]]:
-        return (target, ()) if offer.pinned else guard(_proposal(offer, target, terms))
+        return (target, ()) if offer.pinned else guard(_proposal(offer, target, terms, free))
 
     return solve_jointly(
         offers, kinds=kinds, supplies=offered, guard=guarded, time_limit_s=terms.time_limit_s
@@ -99,7 +101,7 @@ def _offers(priced: Sequence[PricedPool], terms: Terms, pinned: frozenset[Object
     return offers
 
 
-def _proposal(offer: Offer, target: Target, terms: Terms) -> Proposal:
+def _proposal(offer: Offer, target: Target, terms: Terms, free: FreeGpus) -> Proposal:
     return Proposal(
         view=offer.view,
         pricing=offer.pricing,
@@ -110,6 +112,7 @@ def _proposal(offer: Offer, target: Target, terms: Terms) -> Proposal:
         now_s=terms.now_s,
         settings=terms.settings,
         raise_only=terms.is_up_only,
+        free=free.seen_from(offer.view.state),
     )
 
 

@@ -17,7 +17,9 @@ from joulery.domain.verdict import Verdict
 from joulery.planner.drain import may_shrink
 from joulery.planner.options import PoolOptions, Target
 from joulery.planner.pricing import Pricing
+from joulery.planner.rehearsal import leads_there
 from joulery.planner.settings import PlannerSettings
+from joulery.planner.supply import FreeGpus
 from joulery.planner.view import PoolView
 
 
@@ -34,6 +36,7 @@ class Proposal:
     now_s: float
     settings: PlannerSettings
     raise_only: bool = False
+    free: FreeGpus | None = None
 
     @property
     def is_reshard(self) -> bool:
@@ -112,17 +115,19 @@ def keep_for_small_gain(p: Proposal) -> tuple[Target, Verdict | None]:
 
 
 def wait_after_up(p: Proposal) -> tuple[Target, Verdict | None]:
-    """Nothing is taken away within the dwell after an up, nor before a pool is known well enough."""
+    """Nothing is taken away within the dwell after an up, nor before a pool is known well enough.
+
+    Nor is a variant gone back to within the dwell after it was left.
+    """
     if not p.is_down:
         return p.target, None
-    last_up_s = p.view.past.last_up_s
-    ends_s = p.view.past.first_seen_s + p.settings.settle_s
-    if last_up_s is not None:
-        ends_s = max(ends_s, last_up_s + p.limits.dwell_s)
+    left_s = p.view.past.memory.variant(p.target.variant).last_down_s if p.is_reshard else None
+    turns_s = [t + p.limits.dwell_s for t in (p.view.past.last_up_s, left_s) if t is not None]
+    ends_s = max(p.view.past.first_seen_s + p.settings.settle_s, *turns_s, 0.0)
     if p.now_s >= ends_s:
         return p.target, None
     return p.current, _verdict(
-        p, reasons.DWELL, f"waits {ends_s - p.now_s:.0f} s more after the last up or start"
+        p, reasons.DWELL, f"waits {ends_s - p.now_s:.0f} s more after the last up, change of variant or start"
     )
 
 
@@ -141,6 +146,16 @@ def bounded_step_down(p: Proposal) -> tuple[Target, Verdict | None]:
         reasons.STEP_LIMITED,
         f"at most {p.limits.max_step_down_percent} % of its capacity goes in one epoch",
     )
+
+
+def take_no_way_that_ends_half_way(p: Proposal) -> tuple[Target, Verdict | None]:
+    """Another variant is begun only where GPUs and load let the reshard reach its end; else what runs grows."""
+    if not p.is_reshard or p.free is None or not p.view.acts or p.view.is_stale:
+        return p.target, None
+    if leads_there(p.view, p.target.variant, p.target.replicas, p.free):
+        return p.target, None
+    why = "no GPUs are free for it, or what stays beside it would not carry the load on the way"
+    return _grown(p), _verdict(p, reasons.INSUFFICIENT_GPUS, why)
 
 
 def never_below_observed_need(p: Proposal) -> tuple[Target, Verdict | None]:
@@ -200,6 +215,7 @@ RULES: tuple[Rule, ...] = (
     keep_for_small_gain,
     wait_after_up,
     bounded_step_down,
+    take_no_way_that_ends_half_way,
     never_below_observed_need,
     keep_minimum,
     keep_what_cannot_drain,
@@ -219,6 +235,17 @@ def needed_replicas(pricing: Pricing, variant: str, load_rps: float) -> int:
     beside = sum(b.instances for b in pricing.beside)
     together = pricing.sharing.needed(max(0.0, load_rps) / weakest)
     return max(1, together - beside + pricing.absent.get(variant, 0))
+
+
+def _grown(p: Proposal) -> Target:
+    """What runs, with as many more as the peak needs and free GPUs take."""
+    variant = p.view.pool.variant(p.current.variant)
+    room = p.free.slots(variant) if p.free is not None else 0
+    most = min(p.view.counts[variant.name].desired + room, variant.max_replicas)
+    needed = needed_replicas(p.pricing, variant.name, p.pricing.peak_rps) if p.is_short else 0
+    more = min(needed, most)
+    can_grow = more > p.current.replicas and p.view.has(Knob.REPLICAS)
+    return p.with_replicas(p.current, more) if can_grow else p.current
 
 
 def _same_replicas(p: Proposal) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from joulery.domain.fleet import Fleet, PoolState, ReplicaPhase
@@ -83,6 +83,11 @@ class FreeGpus:
     def with_coming(self) -> FreeGpus:
         """The same once all pods that end are gone."""
         return replace(self, nodes=tuple((a, n, free + self.coming.get(n, 0)) for a, n, free in self.nodes))
+
+    def given(self, nodes: Sequence[str], gpus: int) -> FreeGpus:
+        """What is free once so many GPUs on each of these nodes are given back."""
+        back = Counter(nodes)
+        return replace(self, nodes=tuple((a, n, free + back[n] * gpus) for a, n, free in self.nodes))
 
     def open_nodes(self, variant: Variant) -> dict[str, int]:
         """Free GPUs by node, of nodes that take a variant's pods."""

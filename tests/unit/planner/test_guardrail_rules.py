@@ -40,6 +40,7 @@ def proposal(
     *,
     rate_rps: float,
     last_up_s: float | None = None,
+    last_down_s: float | None = None,
     first_seen_s: float = START_S - 7200.0,
     knobs: frozenset[Knob] = ALL_KNOBS,
     limits: Guardrails | None = None,
@@ -49,7 +50,7 @@ def proposal(
     """From and to `(TP, replicas)` under a load that is mean and peak alike."""
     problem = Verdict(reasons.METRICS_STALE, "no sample") if stale else None
     load = demand(rate_rps, problem=problem)
-    memory = PoolMemory(variants=(VariantMemory("tp4", last_up_s=last_up_s),))
+    memory = PoolMemory(variants=(VariantMemory("tp4", last_up_s=last_up_s, last_down_s=last_down_s),))
     past = PoolHistory(first_seen_s, memory, last_good_demand=demand(rate_rps))
     fleet = Cluster([pool(knobs=knobs)]).run(CHAT, f"tp{current[0]}", current[1]).fleet()
     (view,) = view_pools(
@@ -110,6 +111,12 @@ def test_nothing_goes_within_the_dwell_after_an_up(ago_s: float, expected: tuple
 def test_nothing_goes_from_a_pool_just_met() -> None:
     p = proposal((4, 6), (4, 3), rate_rps=9.0, first_seen_s=START_S - 60.0)
     assert answer(rules.wait_after_up, p) == ("tp4", 6, reasons.DWELL)
+
+
+def test_a_variant_is_not_gone_back_to_within_the_dwell_after_it_was_left() -> None:
+    for ago_s, expected in ((599.0, ("tp8", 3, reasons.DWELL)), (600.0, ("tp4", 3, None))):
+        p = proposal((8, 3), (4, 3), rate_rps=9.0, last_down_s=START_S - ago_s)
+        assert answer(rules.wait_after_up, p) == expected
 
 
 def test_the_dwell_never_delays_an_up() -> None:
@@ -190,6 +197,7 @@ def test_every_rule_is_in_the_chain() -> None:
         rules.keep_for_small_gain,
         rules.wait_after_up,
         rules.bounded_step_down,
+        rules.take_no_way_that_ends_half_way,
         rules.never_below_observed_need,
         rules.keep_minimum,
         rules.keep_what_cannot_drain,
