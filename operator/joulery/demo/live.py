@@ -76,23 +76,23 @@ class LiveDay:
         self._report = report
 
     def install(self) -> None:
-        """Nodes, engines as found, pools, policy and profile; then controller and agents."""
+        """Nodes and engines as found; then agents and controller, with policy and profile but no pool yet."""
         self.centre.wait("emulated nodes", lambda: self.control.is_ready, _READY_S)
         self.centre.apply(self._workloads())
         self._report("waiting for the engines that ran before Joulery")
         self.centre.wait("engines", self._engines_ready, _READY_S)
         policy = default_policy(self.timing.cadence, self.timing.guardrails)
-        pools = [objects.inference_pool(pool) for pool in self.scenario.pools]
-        self.centre.apply([shipped_manifest(), objects.energy_policy(policy), *pools])
+        self.centre.apply([shipped_manifest(), objects.energy_policy(policy)])
         self.centre.start_agents(self.control.nodes)
         self.centre.start_controller()
-        self.centre.wait("pool status", self._pools_reported, _READY_S)
 
     def run(self, streams: Mapping[ObjectKey, Requests], progress: Callable[[float], None]) -> LiveRun:
         """Serve the streams, wait for the last answers, stop the emulator and read what it recorded."""
-        started_s = self._submit(streams)
+        begun_s = self._submit(streams)
+        started_s = begun_s + self.timing.lead_s
+        self._hand_over(begun_s)
         for elapsed_s in self._seconds(started_s):
-            progress(min(1.0, elapsed_s / self.timing.live_s))
+            progress(max(0.0, min(1.0, elapsed_s / self.timing.live_s)))
         version = self.centre.version()
         self.centre.processes.children[EMULATOR].end(30.0)
         outcomes = read_outcomes(self.centre.emulator_data / "outcomes")
@@ -115,6 +115,16 @@ class LiveDay:
             for key, stream in streams.items()
         ]
         return min(starts)
+
+    def _hand_over(self, begun_s: float) -> None:
+        """Apply the pools once their load has been there for a while."""
+
+        def is_time() -> bool:
+            return float(self.control.status()["modelSeconds"]) >= begun_s + self.timing.planner_from_s
+
+        self.centre.wait("traffic", is_time, _READY_S)
+        self.centre.apply([objects.inference_pool(pool) for pool in self.scenario.pools])
+        self.centre.wait("pool status", self._pools_reported, _READY_S)
 
     def _seconds(self, started_s: float) -> Iterator[float]:
         end_s = started_s + self.timing.live_s + self.timing.settle_s
@@ -148,7 +158,7 @@ def live_figures(
     scenario: Scenario, outcomes: RecordedOutcomes, started_s: float, duration_s: float
 ) -> RunFigures:
     """Requests of the stream and joules between its first and its last second."""
-    pools = {p.key.name: (p, _served(p, outcomes)) for p in scenario.pools}
+    pools = {p.key.name: (p, _served(p, outcomes, started_s)) for p in scenario.pools}
     energy = {
         p.key.name: _between(outcomes, f"{p.key}|energy_j", started_s, duration_s) for p in scenario.pools
     }
@@ -194,8 +204,10 @@ def live_timelines(
     return timelines
 
 
-def _served(pool: Pool, outcomes: RecordedOutcomes) -> Served:
-    columns = outcomes.requests(str(pool.key))
+def _served(pool: Pool, outcomes: RecordedOutcomes, started_s: float) -> Served:
+    every = outcomes.requests(str(pool.key))
+    counted = every["arrival_ns"] >= round(started_s * NS_PER_S)
+    columns = {name: column[counted] for name, column in every.items()}
     done = columns["finish_ns"] >= 0
     return Served(
         columns["input_tokens"][done],

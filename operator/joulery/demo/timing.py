@@ -16,6 +16,10 @@ class DemoTiming:
     """A day's curve in `live_s` seconds. Epochs, start-up and dwell shrink with it, engines do not."""
 
     live_s: float = 210.0
+    # Load at the day's first rate that is served before, so that the day begins with a planner at work: it sees
+    # its pools from the given second on, when rates span their whole window.
+    lead_s: float = 30.0
+    planner_from_s: float = 8.0
     plan_epoch_s: float = 10.0
     demand_poll_s: float = 2.0
     clock_epoch_s: float = 1.0
@@ -46,6 +50,8 @@ class DemoTiming:
         """The same cadences for the replay of the squeezed day."""
         return Timing(
             duration_s=self.live_s,
+            lead_s=self.lead_s,
+            policy_from_s=self.planner_from_s,
             demand_poll_s=self.demand_poll_s,
             clock_epoch_s=self.clock_epoch_s,
             rate_window_s=4 * self.scrape_interval_s,
@@ -58,6 +64,7 @@ class DemoTiming:
             "day": day.isoformat(),
             "squeeze": round(self.squeeze, 1),
             "liveSeconds": self.live_s,
+            "leadSeconds": self.lead_s,
             "planEpochSeconds": self.plan_epoch_s,
             "demandPollSeconds": self.demand_poll_s,
             "clockEpochSeconds": self.clock_epoch_s,

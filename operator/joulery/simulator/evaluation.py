@@ -57,7 +57,7 @@ class Evaluation:
         self.truth = hidden_truth(self.profile, case.seed)
         self.scenario = Scenario(self.profile, self.truth.profile, case.startup_s, case.seed)
         self.streams: Mapping[ObjectKey, Requests] = self.scenario.streams(
-            case.day, squeeze=case.squeeze, duration_s=case.timing.duration_s
+            case.day, squeeze=case.squeeze, duration_s=case.timing.duration_s, lead_s=case.timing.lead_s
         )
         self.single_pool: Constant = single_pool(self.scenario, self.streams, case.timing)
         self._progress = progress

@@ -14,20 +14,26 @@ from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.domain.pool import Pool
-from joulery.domain.reasons import RESHARD_SHRINK, RESHARD_SURGE
 from joulery.domain.vllm_metrics import token_edges
 from joulery.simulator.instances import Phase
 from joulery.simulator.measurement import DemandMeter
 from joulery.simulator.result import RunFigures, Served
+from joulery.simulator.tally import Tally
 from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS, NS_PER_S, Requests
 from joulery.simulator.world import PoolWorld, World, finished_arrays
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Cadences of a run in seconds; a demo shortens them and declares it."""
+    """Cadences of a run in seconds; a demo shortens them and declares it.
+
+    Before the run counts, `lead_s` of load are served, of which the policy sees the polls after `policy_from_s`:
+    a live planner begins on a load that is there, and a short run must not be judged by that beginning.
+    """
 
     duration_s: float = 86_400.0
+    lead_s: float = 0.0
+    policy_from_s: float = 0.0
     demand_poll_s: float = 15.0
     clock_epoch_s: float = 5.0
     rate_window_s: float = 60.0
@@ -66,33 +72,13 @@ class ScalingPolicy(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Tally:
-    plans: int = 0
-    up_only_plans: int = 0
-    scale_ups: int = 0
-    scale_downs: int = 0
-    reshard_moves: int = 0
-    ups_after_downs: int = 0
-    downs_within_dwell: int = 0
-    last_up_s: dict[ObjectKey, float] = field(default_factory=dict)
-    last_down_s: dict[ObjectKey, float] = field(default_factory=dict)
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What had been used when the run began to count."""
 
-    def count(self, actions: Actions, now_s: float, dwell_s: float) -> None:
-        """Count one poll's actions; an up within the dwell after a down is an up after a down."""
-        self.plans += actions.made_plan
-        self.up_only_plans += actions.up_only
-        for change in actions.changes:
-            if change.reason in (RESHARD_SURGE, RESHARD_SHRINK):
-                self.reshard_moves += 1
-            elif change.want > change.seen:
-                self.scale_ups += 1
-                self.ups_after_downs += now_s - self.last_down_s.get(change.pool, -np.inf) < dwell_s
-                self.last_up_s[change.pool] = now_s
-            else:
-                self.scale_downs += 1
-                self.downs_within_dwell += now_s - self.last_up_s.get(change.pool, -np.inf) < dwell_s
-                self.last_down_s[change.pool] = now_s
+    energy_j: Mapping[ObjectKey, float]
+    gpu_seconds: float
+    turned_away: Mapping[ObjectKey, int]
 
 
 @dataclass(slots=True)
@@ -102,7 +88,7 @@ class Replay:
     Args:
         world: cluster and pools, before anything runs.
         policy: who decides.
-        streams: requests per pool, arrivals from the run's start.
+        streams: requests per pool, arrivals from the beginning of the lead.
         timing: cadences.
         dwell_s: only counted against, never enforced here.
         epoch_s: wall time of the run's start, which the planner's forecast may use.
@@ -117,19 +103,23 @@ class Replay:
     epoch_s: float = 1_715_472_000.0
     progress: Callable[[float], None] | None = None
     on_poll: Callable[[float, World, Mapping[ObjectKey, Demand]], None] | None = None
-    tally: _Tally = field(default_factory=_Tally)
+    tally: Tally = field(default_factory=Tally)
 
     def run(self) -> RunFigures:
-        """Serve every stream to its end and return the figures."""
+        """Serve every stream to its end and return the figures of all but the lead."""
         self._begin()
         timing = self.timing
+        before = self._used()
         meters = {key: self._meter(world) for key, world in self.world.pools.items()}
         tables: Mapping[str, ClockTable] = {}
-        steps = round(timing.duration_s / timing.clock_epoch_s)
+        lead_steps = round(timing.lead_s / timing.clock_epoch_s)
+        steps = lead_steps + round(timing.duration_s / timing.clock_epoch_s)
         polls_every = max(1, round(timing.demand_poll_s / timing.clock_epoch_s))
         arrived = dict.fromkeys(self.world.pools, 0)
         for step in range(steps):
             start_s, end_s = step * timing.clock_epoch_s, (step + 1) * timing.clock_epoch_s
+            if step == lead_steps:
+                before = self._used()
             self._serve(start_s, end_s, arrived)
             self._clock(tables, end_s)
             if (step + 1) % polls_every == 0:
@@ -137,7 +127,7 @@ class Replay:
                 arrived = dict.fromkeys(self.world.pools, 0)
                 if self.progress is not None and step % (polls_every * 40) < polls_every:
                     self.progress(step / steps)
-        return self._finish(steps * timing.clock_epoch_s)
+        return self._finish((steps - lead_steps) * timing.clock_epoch_s, before)
 
     def _begin(self) -> None:
         for key, world in self.world.pools.items():
@@ -178,24 +168,37 @@ class Replay:
             running, waiting = sum(c.running for c in counters), sum(c.waiting for c in counters)
             at_s = self.epoch_s + now_s
             demand[key] = meters[key].poll(at_s, arrived[key], world.collect(), running, waiting)
+        if now_s < self.timing.policy_from_s:
+            return {}
         actions = self.policy.step(self.world.snapshot(now_s, self.epoch_s), demand)
-        self.tally.count(actions, now_s, self.dwell_s)
+        if actions.made_plan:
+            self.tally.planned(up_only=actions.up_only)
+        self.tally.changed(actions.changes, now_s, self.dwell_s)
         for change in actions.changes:
             self.world.apply(change, now_s)
         if self.on_poll is not None:
             self.on_poll(now_s, self.world, demand)
         return actions.tables
 
-    def _finish(self, duration_s: float) -> RunFigures:
+    def _used(self) -> _Before:
+        pools = self.world.pools
+        return _Before(
+            {key: world.energy_j() for key, world in pools.items()},
+            self.world.gpu_seconds,
+            {key: world.turned_away for key, world in pools.items()},
+        )
+
+    def _finish(self, duration_s: float, before: _Before) -> RunFigures:
         pools = {}
         for key, world in self.world.pools.items():
             world.collect()
-            pools[key.name] = (world.pool, self._served(world))
-        energy = {key.name: world.energy_j() for key, world in self.world.pools.items()}
+            pools[key.name] = (world.pool, self._served(world, before.turned_away[key]))
+        used = self._used().energy_j
+        energy = {key.name: used[key] - before.energy_j[key] for key in self.world.pools}
         return RunFigures(
             pools=pools,
             gpu_energy_j=sum(energy.values()),
-            gpu_seconds=self.world.gpu_seconds,
+            gpu_seconds=self.world.gpu_seconds - before.gpu_seconds,
             duration_s=duration_s,
             hardware=self.world.hardware,
             constants=self.policy.constants,
@@ -203,10 +206,13 @@ class Replay:
             pool_energy_j=energy,
         )
 
-    def _served(self, world: PoolWorld) -> Served:
-        names = ("input_tokens", "output_tokens", "ttft_ns", "tpot_ns", "tag")
-        inputs, outputs, ttft, tpot, arrival = (finished_arrays(world.finished, n) for n in names)
-        return Served(inputs, outputs, ttft, tpot, arrival, world.turned_away)
+    def _served(self, world: PoolWorld, turned_away_before: int) -> Served:
+        names = ("tag", "input_tokens", "output_tokens", "ttft_ns", "tpot_ns")
+        arrival, *others = (finished_arrays(world.finished, n) for n in names)
+        counted = arrival >= round(self.timing.lead_s * NS_PER_S)
+        inputs, outputs, ttft, tpot = (column[counted] for column in others)
+        turned_away = world.turned_away - turned_away_before
+        return Served(inputs, outputs, ttft, tpot, arrival[counted], turned_away)
 
     def _actions(self) -> dict[str, int]:
         tally = self.tally

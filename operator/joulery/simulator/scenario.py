@@ -114,12 +114,17 @@ class Scenario:
         return tuple(replace(pool, knobs=knobs) for pool in self.pools)
 
     def streams(
-        self, day: date, *, squeeze: float = 1.0, duration_s: float | None = None
+        self, day: date, *, squeeze: float = 1.0, duration_s: float | None = None, lead_s: float = 0.0
     ) -> dict[ObjectKey, Requests]:
-        """That day's requests per pool."""
+        """That day's requests per pool, after a lead at its first rate."""
         return {
             pool.key: requests_of_day(
-                WORKLOADS[pool.key.name], day, self.seed, squeeze=squeeze, duration_s=duration_s
+                WORKLOADS[pool.key.name],
+                day,
+                self.seed,
+                squeeze=squeeze,
+                duration_s=duration_s,
+                lead_s=lead_s,
             )
             for pool in self.pools
         }

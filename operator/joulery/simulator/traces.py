@@ -122,6 +122,7 @@ def requests_of_day(
     squeeze: float = 1.0,
     duration_s: float | None = None,
     start_s: float = 0.0,
+    lead_s: float = 0.0,
 ) -> Requests:
     """One day's stream, or part of it; `squeeze` runs the day's curve that many times faster at unchanged rates.
 
@@ -132,10 +133,12 @@ def requests_of_day(
         squeeze: the curve's speed; request rates and lengths stay true, so there are that many fewer requests.
         duration_s: length of the stream in its own seconds; the rest of the day where absent.
         start_s: second of the day at which the stream begins.
+        lead_s: seconds at the first rate that come before, whole ones.
     """
-    seconds = int(duration_s if duration_s is not None else (DAY_S - start_s) / squeeze)
+    seconds = int(lead_s) + int(duration_s if duration_s is not None else (DAY_S - start_s) / squeeze)
     rng = np.random.default_rng([seed, *workload.trace.encode()])
-    times_s = start_s + (np.arange(seconds, dtype=np.float64) + 0.5) * squeeze
+    since_lead_s = np.maximum(np.arange(seconds, dtype=np.float64) + 0.5 - int(lead_s), 0.0)
+    times_s = start_s + since_lead_s * squeeze
     rates = rates_per_s(workload, day, times_s)
     counts = _counts(rates, workload.thinned_dispersion, rng)
     second = np.repeat(np.arange(seconds, dtype=np.int64), counts)

@@ -91,3 +91,9 @@ def test_the_squeeze_follows_from_the_live_seconds() -> None:
     timing = DemoTiming()
     assert timing.squeeze * timing.live_s == pytest.approx(86_400)
     assert timing.replay_timing.demand_poll_s == timing.cadence.demand_poll_s
+
+
+def test_requests_of_the_lead_are_not_counted() -> None:
+    pools = summarise(live_figures(scenario(), outcomes(), START_S + 2.5, 20.0))["pools"]
+    assert isinstance(pools, dict)
+    assert pools["chat"]["requests"] == 1

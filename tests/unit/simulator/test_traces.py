@@ -66,3 +66,10 @@ def test_lengths_are_those_of_2023_cut_to_the_longest_class() -> None:
 def test_a_day_outside_the_week_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="2024-05-20"):
         requests_of_day(CHAT, date(2024, 5, 20), seed=0)
+
+
+def test_a_lead_comes_before_the_day_at_its_first_rate() -> None:
+    plain, led = (requests_of_day(CHAT, TUESDAY, seed=3, squeeze=100.0, lead_s=s) for s in (0.0, 600.0))
+    first_rate = float(rates_per_s(CHAT, TUESDAY, np.array([0.0]))[0])
+    assert len(led.between(0, 600 * NS_PER_S)) / 600 == pytest.approx(first_rate, rel=0.1)
+    assert len(led.between(600 * NS_PER_S, 2000 * NS_PER_S)) == pytest.approx(len(plain), rel=0.1)

@@ -134,3 +134,35 @@ def test_equal_shares_reach_every_instance_and_energy_adds_up() -> None:
     assert idle_floor_kwh < float(str(entry["gpuKilowattHours"])) < 8 * 700 * 300 / 3.6e6
     fleet, gpu = float(str(entry["fleetKilowattHours"])), float(str(entry["gpuKilowattHours"]))
     assert fleet - gpu == pytest.approx(40 * 69 * 300 / 3.6e6)
+
+
+def test_what_happens_in_the_lead_is_served_and_not_counted() -> None:
+    one = scenario()
+    policy = Constant("Two", {CHAT: Setting("tp4", 2, 1980)})
+    stream = steady(5.0, 300)
+    whole, cut = (
+        summarise(Replay(one.world([one.pools[0]]), policy, {CHAT: stream}, timing).run())
+        for timing in (Timing(duration_s=300.0), Timing(duration_s=200.0, lead_s=100.0))
+    )
+    assert requests(whole) - requests(cut) == len(stream.between(0, 100 * NS_PER_S))
+    assert cut["meanGpus"] == whole["meanGpus"]
+    assert float(str(cut["gpuKilowattHours"])) == pytest.approx(
+        2 / 3 * float(str(whole["gpuKilowattHours"])), rel=0.05
+    )
+
+
+def test_a_policy_sees_no_poll_before_its_time() -> None:
+    one = scenario()
+    seen: list[float] = []
+    policy = Constant("Two", {CHAT: Setting("tp4", 2, 1980)})
+    timing = Timing(duration_s=60.0, lead_s=60.0, policy_from_s=45.0)
+    replay = Replay(one.world([one.pools[0]]), policy, {CHAT: steady(1.0, 120)}, timing)
+    replay.on_poll = lambda now_s, world, demand: seen.append(now_s)
+    replay.run()
+    assert seen == [45.0, 60.0, 75.0, 90.0, 105.0, 120.0]
+
+
+def requests(entry: dict[str, object]) -> int:
+    pools = entry["pools"]
+    assert isinstance(pools, dict)
+    return sum(int(pool["requests"]) for pool in pools.values())
