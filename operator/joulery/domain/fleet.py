@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from joulery.domain.keys import ObjectKey
+from joulery.domain.ownership import Claim
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
 
@@ -39,12 +40,14 @@ class VariantState:
     """A variant's workload as observed; `desired` is `spec.replicas`, None where the target does not exist.
 
     `hold` says why its replicas must not be written (missing, autoscaled, claimed twice), else None.
+    `claim` is what tells whose its replicas are, None where nothing was read of it.
     """
 
     variant: str
     desired: int | None
     replicas: tuple[Replica, ...] = ()
     hold: Verdict | None = None
+    claim: Claim | None = None
 
     def in_phase(self, phase: ReplicaPhase) -> tuple[Replica, ...]:
         """Replicas in one phase."""

@@ -30,6 +30,13 @@ class Knob(StrEnum):
     SHARDS = "Shards"
 
 
+class Adopt(StrEnum):
+    """Which replicas Joulery may take over from whoever applied the workload."""
+
+    UNDECLARED = "Undeclared"
+    DECLARED = "Declared"
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The serving engine and where its own metrics are read."""
@@ -79,6 +86,7 @@ class Pool:
     mode: Mode = Mode.OBSERVE
     knobs: frozenset[Knob] = frozenset()
     weight: int = 1
+    adopt: Adopt = Adopt.UNDECLARED
 
     @property
     def objective(self) -> Objective:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import NodeDirective, Plan, ScaleChange
@@ -24,6 +24,8 @@ class Decision:
         history: to be given to the next call; its restart blocks are to be stored before anything is written.
         step_id: names these writes: differs from the plan's id by what is written, so that a plan carried
             out in several steps never writes one target twice under one name.
+        holds: why replicas are not written, by (pool, variant).
+        adoptions: replicas that these writes take over from an unknown owner, by (pool, variant).
     """
 
     plan: Plan
@@ -33,3 +35,5 @@ class Decision:
     decisions: Mapping[ObjectKey, tuple[Verdict, ...]]
     history: History
     step_id: str
+    holds: Mapping[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
+    adoptions: Mapping[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
