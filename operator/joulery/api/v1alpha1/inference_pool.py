@@ -81,6 +81,19 @@ class Demand(ApiModel):
     ] = Field(default_factory=dict)
 
 
+class Scaling(ApiModel):
+    """How Joulery deals with the replicas of the variants' workloads."""
+
+    adopt: Annotated[
+        Literal["Undeclared", "Declared"],
+        Field(
+            description="Which replicas Joulery may take over: Undeclared those that no manifest is known to "
+            "declare, Declared also those that an applier declares. With Declared, a later apply of a manifest "
+            "that still has replicas fails or sets them back, by applier.",
+        ),
+    ] = "Undeclared"
+
+
 class InferencePoolSpec(ApiModel):
     """What the pool's owner wants."""
 
@@ -132,6 +145,13 @@ class InferencePoolSpec(ApiModel):
             json_schema_extra=map_list("name") | VARIANT_RULES,
         ),
     ]
+    scaling: Annotated[
+        Scaling,
+        Field(
+            description="How Joulery deals with the replicas of the workloads. Default: it takes over only "
+            "what no manifest declares."
+        ),
+    ] = Field(default_factory=Scaling)
     demand: Annotated[
         Demand, Field(description="Which Prometheus series belong to the pool. Default: by model name alone.")
     ] = Field(default_factory=Demand)
