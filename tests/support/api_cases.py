@@ -45,6 +45,7 @@ def pool() -> Manifest:
         "metadata": {"name": "chat", "namespace": "default", "generation": 3, "uid": "u-1"},
         "spec": {
             "mode": "Act",
+            "scaling": {"adopt": "Declared"},
             "knobs": ["Clocks", "Replicas", "Shards"],
             "sheddingWeight": 10,
             "engine": {"type": "VLLM", "version": "0.11.0", "metricsPort": 8000, "metricsPath": "/metrics"},
@@ -124,6 +125,12 @@ def pool_status() -> Manifest:
                     "lastUpTime": TIME,
                     "lastDownTime": TIME,
                     "startupMilliseconds": 118000,
+                    "adopted": True,
+                    "pendingFromReplicas": 3,
+                    "setBackTimes": [TIME, TIME],
+                    "heldGeneration": 3,
+                    "heldReplicas": 2,
+                    "heldReason": "ReplicasHeld",
                 }
             ],
         },
