@@ -65,7 +65,7 @@ def minimal_pool() -> Manifest:
     """Only what has no default."""
     manifest = pool()
     spec = manifest["spec"]
-    for optional in ("mode", "knobs", "sheddingWeight", "requestClasses", "demand"):
+    for optional in ("mode", "knobs", "sheddingWeight", "requestClasses", "demand", "scaling"):
         del spec[optional]
     spec["engine"] = {"type": "VLLM", "version": "0.11.0"}
     spec["variants"] = spec["variants"][:1]

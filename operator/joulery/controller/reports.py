@@ -85,9 +85,7 @@ def _report(
     )
 
 
-def _variant_report(
-    state: VariantState, planned: PoolPlan | None, hold: Verdict | None
-) -> VariantReport:
+def _variant_report(state: VariantState, planned: PoolPlan | None, hold: Verdict | None) -> VariantReport:
     ours = planned is not None and planned.variant == state.variant
     return VariantReport(
         variant=state.variant,

@@ -86,4 +86,6 @@ def _cure_of_apply(owner: Owner) -> str:
             f"{_ADOPT} and let Argo CD ignore the field: ignoreDifferences with managedFieldsManagers "
             f"[joulery] and RespectIgnoreDifferences=true; then {then}"
         )
-    return f"{_ADOPT}, then {then}; until it is removed, the next apply by {owner.manager} fails with a conflict"
+    return (
+        f"{_ADOPT}, then {then}; until it is removed, the next apply by {owner.manager} fails with a conflict"
+    )

@@ -33,17 +33,19 @@ def owned(view: PoolView, now_s: float) -> PoolView:
     states: list[VariantState] = []
     for variant, state in view.variants():
         known = _noticed(memory.variant(variant.name), state, now_s)
+        hold = state.hold
         if _is_judged(view, state):
             known, hold = _judged(view, variant, state, known, now_s)
-            state = replace(state, hold=hold)
         if known != memory.variant(variant.name):
             memory = remembered(memory, known)
-        states.append(state)
+        states.append(replace(state, hold=hold))
     seen = replace(view.state, variants=tuple(states))
     return replace(view, state=seen, past=replace(view.past, memory=memory))
 
 
-def adoptions(views: Iterable[PoolView], changes: Sequence[ScaleChange]) -> dict[tuple[ObjectKey, str], Verdict]:
+def adoptions(
+    views: Iterable[PoolView], changes: Sequence[ScaleChange]
+) -> dict[tuple[ObjectKey, str], Verdict]:
     """Variants, by (pool, variant), that the changes take over from an owner that cannot be told."""
     by_key = {view.key: view for view in views}
     found: dict[tuple[ObjectKey, str], Verdict] = {}
@@ -99,7 +101,7 @@ def _noticed(memory: VariantMemory, state: VariantState, now_s: float) -> Varian
     if state.claim is None or memory.last_set_replicas in (None, state.desired):
         return landed
     last_write_s = max(memory.last_up_s or 0.0, memory.last_down_s or 0.0)
-    if any(at_s >= last_write_s for at_s in memory.set_backs_s):
+    if any(at_s > last_write_s for at_s in memory.set_backs_s):
         return landed
     return replace(landed, set_backs_s=(*memory.set_backs_s, now_s)[-CONTEST_SET_BACKS:])
 
@@ -157,9 +159,7 @@ def _released(memory: VariantMemory) -> VariantMemory:
     return replace(memory, held_generation=None, held_replicas=None, held_reason=None)
 
 
-def _text(
-    reason: str, view: PoolView, variant: Variant, state: VariantState, ownership: Ownership
-) -> str:
+def _text(reason: str, view: PoolView, variant: Variant, state: VariantState, ownership: Ownership) -> str:
     desired = state.desired or 0
     if reason == reasons.REPLICAS_CONTESTED:
         return contested_text(view.key, variant.target, desired, ownership.owner)
@@ -188,6 +188,4 @@ def _raise(view: PoolView, variant: Variant, seen: int, want: int, load_rps: flo
         f"pool {view.key}: {variant.name} {seen} -> {want} replicas although {variant.target} is held: "
         f"{load_rps:.2f} requests/s are served now and need them; Joulery takes none away there"
     )
-    return ScaleChange(
-        view.key, variant.name, variant.target, seen, want, reasons.REPLICAS_RAISED, message
-    )
+    return ScaleChange(view.key, variant.name, variant.target, seen, want, reasons.REPLICAS_RAISED, message)

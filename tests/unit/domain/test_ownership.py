@@ -47,13 +47,13 @@ WRITING_5 = VariantMemory("tp4", last_set_replicas=5, adopted=True, pending_from
         (Claim(), SET_TO_5, Standing.HAND),
     ],
 )
-def test_first_evidence_that_applies_decides(
-    claim: Claim, memory: VariantMemory, standing: Standing
-) -> None:
+def test_first_evidence_that_applies_decides(claim: Claim, memory: VariantMemory, standing: Standing) -> None:
     assert owned_by(claim, memory, 2, Adopt.UNDECLARED).standing is standing
 
 
-@pytest.mark.parametrize("claim", [Claim((SERVER_SIDE,)), Claim((CLIENT_SIDE,), annotated=True), Claim((HELM_3,))])
+@pytest.mark.parametrize(
+    "claim", [Claim((SERVER_SIDE,)), Claim((CLIENT_SIDE,), annotated=True), Claim((HELM_3,))]
+)
 def test_pool_that_adopts_declared_replicas_is_not_held(claim: Claim) -> None:
     found = owned_by(claim, ADOPTED_TO_5, 2, Adopt.DECLARED).standing
     assert found in (Standing.FREE, Standing.ADOPTABLE)
