@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from cluster import cluster_fixture
-from controller_cluster import deployment, namespace, read
+from controller_cluster import deployment, namespace
 from fakes import scale_up
 from joulery.adapters.kube_actuator import KubeActuator
 from joulery.adapters.kube_client import connect
@@ -46,7 +47,9 @@ def workload(name: str, *, declares: bool) -> str:
 
 
 def standing(home: Cluster, name: str, memory: VariantMemory | None = None) -> Standing:
-    manifest = read(home, "deployment", NAMESPACE, name)
+    # kubectl leaves managedFields out unless asked for them.
+    shown = ("-o=json", "--show-managed-fields")
+    manifest = json.loads(home.kubectl("get", "deployment", name, f"-n={NAMESPACE}", *shown).stdout)
     known = memory or VariantMemory("tp4")
     return owned_by(claim_of(manifest), known, manifest["spec"]["replicas"], Adopt.UNDECLARED).standing
 
