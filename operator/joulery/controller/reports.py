@@ -81,7 +81,9 @@ def _report(
         generation=pool.generation,
         mode=mode.value,
         findings=(*findings, _ready(findings, mode)),
-        variants=tuple(_variant_report(v, planned) for v in state.variants),
+        variants=tuple(
+            _variant_report(v, planned, decision.holds.get((pool.key, v.variant))) for v in state.variants
+        ),
         plan_id=decision.plan.id if planned is not None else None,
         predicted_w=planned.predicted_w if planned is not None else None,
         measured_w=watts,
@@ -92,7 +94,7 @@ def _report(
     )
 
 
-def _variant_report(state: VariantState, planned: PoolPlan | None) -> VariantReport:
+def _variant_report(state: VariantState, planned: PoolPlan | None, hold: Verdict | None) -> VariantReport:
     ours = planned is not None and planned.variant == state.variant
     return VariantReport(
         variant=state.variant,
@@ -100,7 +102,7 @@ def _variant_report(state: VariantState, planned: PoolPlan | None) -> VariantRep
         ready=state.ready,
         target=None if planned is None else (planned.replicas if ours else 0),
         clock_mhz=planned.clock_mhz if planned is not None and ours else None,
-        hold=state.hold,
+        hold=hold or state.hold,
     )
 
 

@@ -115,6 +115,9 @@ def _plan_reason(view: PoolView, plan: Plan) -> str:
 
 def _actuated(view: PoolView, changes: tuple[ScaleChange, ...], waits: tuple[Verdict, ...]) -> Finding:
     condition = ConditionType.ACTUATED
+    raised = next((c for c in changes if c.reason == reasons.REPLICAS_RAISED), None)
+    if raised is not None:
+        return Finding(condition, ConditionStatus.FALSE, Verdict(raised.reason, raised.message))
     held = next((s.hold for s in view.state.variants if s.hold is not None), None)
     if held is not None:
         return Finding(condition, ConditionStatus.FALSE, held)

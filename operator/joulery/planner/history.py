@@ -6,7 +6,7 @@ Only `PoolMemory` outlives the process; the rest is measured again within minute
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from joulery.domain.demand import Demand
 from joulery.domain.keys import ObjectKey
@@ -144,11 +144,4 @@ def remembered(memory: PoolMemory, changed: VariantMemory) -> PoolMemory:
     """The restart block with one variant's memory replaced."""
     others = tuple(v for v in memory.variants if v.variant != changed.variant)
     variants = tuple(sorted((*others, changed), key=lambda v: v.variant))
-    return PoolMemory(
-        memory.plan_id,
-        memory.planned_at_s,
-        memory.goal_variant,
-        memory.goal_replicas,
-        memory.goal_clock_mhz,
-        variants,
-    )
+    return replace(memory, variants=variants)
