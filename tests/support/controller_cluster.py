@@ -248,6 +248,12 @@ class ControllerProcess:
         except OSError:
             return ""
 
+    def metrics(self) -> str:
+        """Its metrics page."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self._url}/metrics", timeout=5) as page:
+            return str(page.read().decode())
+
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         return self._end(signal.SIGTERM)

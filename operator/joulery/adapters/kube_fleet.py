@@ -138,7 +138,8 @@ class KubeFleet:
     ) -> tuple[PoolState, ...]:
         created_s = {key_of(m): seconds_of(m["metadata"]["creationTimestamp"]) for m in lists.pools}
         claims = claims_of(pools, created_s)
-        states = await self._targets.read(pools, claims, autoscaled(lists.autoscalers), lists.pods)
+        scalers = autoscaled(lists.autoscalers, lists.limits.scaled_objects)
+        states = await self._targets.read(pools, claims, scalers, lists.pods)
         workloads = self._targets.workloads
         for pool in pools:
             for variant in pool.variants:

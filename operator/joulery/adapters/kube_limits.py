@@ -1,4 +1,4 @@
-"""Reads what bounds pools besides nodes: quotas and disruption budgets every cycle, who adds nodes now and then.
+"""Reads what bounds pools besides nodes: quotas, budgets and KEDA every cycle, who adds nodes now and then.
 
 Each of these may be missing or forbidden without the cycle failing: the snapshot then names what it could not see.
 """
@@ -21,6 +21,7 @@ from joulery.errors import ForbiddenError, UnavailableError
 
 _QUOTAS = path_of("", "v1", "resourcequotas")
 _BUDGETS = path_of("policy", "v1", "poddisruptionbudgets")
+_SCALED_OBJECTS = path_of("keda.sh", "v1alpha1", "scaledobjects")
 _NODEPOOLS = path_of("karpenter.sh", "v1", "nodepools")
 _AUTOSCALER = path_of("", "v1", "configmaps", namespace="kube-system", name="cluster-autoscaler-status")
 # Whether nodes are added, and up to which limit, is configuration: nobody changes it by the minute.
@@ -35,13 +36,14 @@ class LimitLists:
 
     quotas: list[Manifest]
     budgets: list[Manifest]
+    scaled_objects: list[Manifest]
     nodepools: list[Manifest]
     autoscaler_status: Manifest | None
     unread: tuple[Verdict, ...]
 
 
 class LimitReader:
-    """Two LISTs per cycle, and two requests a minute."""
+    """Three LISTs per cycle, and two requests a minute."""
 
     def __init__(self, client: KubeClient, *, now_s: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -51,14 +53,17 @@ class LimitReader:
 
     async def read(self) -> LimitLists:
         """The lists of now. Raises ClusterError where the API server does not answer."""
-        quotas, budgets, (_, pools, status) = await asyncio.gather(
+        quotas, budgets, scaled, (_, pools, status) = await asyncio.gather(
             self._list(_QUOTAS, "ResourceQuotas, so a quota is met when pods are refused"),
             self._list(_BUDGETS, "PodDisruptionBudgets, so none is respected on the way down"),
+            self._list(
+                _SCALED_OBJECTS, "KEDA's ScaledObjects, so one is not seen before it has made its autoscaler"
+            ),
             self._provisioners_now(),
         )
-        problems = (quotas[1], budgets[1], pools[1], status[1])
+        problems = (quotas[1], budgets[1], scaled[1], pools[1], status[1])
         unread = tuple(p for p in problems if p is not None)
-        return LimitLists(quotas[0], budgets[0], pools[0], status[0], unread)
+        return LimitLists(quotas[0], budgets[0], scaled[0], pools[0], status[0], unread)
 
     async def _provisioners_now(self) -> tuple[float, _Read, _Read]:
         """What was read last; kept where it cannot be read anew, since no plan depends on it being fresh."""

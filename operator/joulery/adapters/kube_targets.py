@@ -18,7 +18,7 @@ from joulery.adapters.snapshot import Workload
 from joulery.domain import reasons
 from joulery.domain.fleet import Replica, VariantState
 from joulery.domain.keys import ObjectKey, TargetRef
-from joulery.domain.pool import Pool, Variant
+from joulery.domain.pool import Pool, ReplicaActuator, Variant
 from joulery.domain.verdict import Verdict
 from joulery.errors import ClusterError, UnavailableError
 
@@ -146,14 +146,25 @@ def claims_of(pools: Sequence[Pool], created_s: Mapping[ObjectKey, float]) -> di
     return claims
 
 
-def autoscaled(autoscalers: Iterable[Manifest]) -> dict[TargetKey, str]:
-    """Names of the HorizontalPodAutoscalers by their target."""
+def autoscaled(
+    autoscalers: Iterable[Manifest], scaled_objects: Iterable[Manifest] = ()
+) -> dict[TargetKey, str]:
+    """HorizontalPodAutoscalers and KEDA's ScaledObjects by their target; a ScaledObject names what it made."""
     found: dict[TargetKey, str] = {}
     for hpa in autoscalers:
         ref = hpa["spec"]["scaleTargetRef"]
         target = TargetRef(ref.get("apiVersion", ""), ref["kind"], ref["name"])
-        found[target_key(hpa["metadata"]["namespace"], target)] = hpa["metadata"]["name"]
+        found[target_key(hpa["metadata"]["namespace"], target)] = _named("HorizontalPodAutoscaler", hpa)
+    for scaled in scaled_objects:
+        ref = scaled["spec"]["scaleTargetRef"]
+        # KEDA's own defaults.
+        target = TargetRef(ref.get("apiVersion", "apps/v1"), ref.get("kind", "Deployment"), ref["name"])
+        found[target_key(scaled["metadata"]["namespace"], target)] = _named("ScaledObject", scaled)
     return found
+
+
+def _named(kind: str, manifest: Manifest) -> str:
+    return f"{kind} {manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
 
 
 def _hold(
@@ -164,10 +175,10 @@ def _hold(
 ) -> Verdict | None:
     key = target_key(pool.key.namespace, variant.target)
     scaler = autoscalers.get(key)
-    if scaler is not None:
+    if scaler is not None and pool.actuator is ReplicaActuator.SCALE:
         text = (
-            f"{variant.target} is scaled by HorizontalPodAutoscaler {pool.key.namespace}/{scaler}; "
-            "delete the autoscaler, or take the variant out of the pool, to let one of the two scale it"
+            f"{variant.target} is scaled by {scaler}; delete the autoscaler, take the variant out of the pool, or set "
+            "spec.scaling.actuator: Metric and let it follow what Joulery publishes"
         )
         return Verdict(reasons.FOREIGN_SCALER, text)
     if claims[key] != pool.key:

@@ -227,6 +227,8 @@ def _memory(memory: PoolMemory) -> api.Memory:
                 held_generation=v.held_generation,
                 held_replicas=v.held_replicas,
                 held_reason=v.held_reason,
+                held_by=v.held_by,
+                asked_replicas=v.asked_replicas,
             )
             for v in memory.variants
         ),
@@ -247,4 +249,6 @@ def _variant_memory(variant: api.VariantMemory) -> VariantMemory:
         held_generation=variant.held_generation,
         held_replicas=variant.held_replicas,
         held_reason=variant.held_reason,
+        held_by=variant.held_by,
+        asked_replicas=variant.asked_replicas,
     )

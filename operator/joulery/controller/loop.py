@@ -17,15 +17,14 @@ from dataclasses import dataclass, replace
 
 from joulery.adapters.kube_errors import MissingKindError
 from joulery.controller.health import Health
-from joulery.controller.reports import joules_per_token, reports_of
-from joulery.controller.transitions import Transitions
+from joulery.controller.reports import reports_of
+from joulery.controller.telling import Cycle, Telling
 from joulery.controller.wakeup import Wakeup
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.domain.policy import Cadence, cluster_wide
-from joulery.domain.report import PoolReport
 from joulery.domain.verdict import Verdict
 from joulery.errors import ClusterError, ForbiddenError
 from joulery.planner.decision import Decision
@@ -42,7 +41,7 @@ from joulery.ports import (
     WriteOutcome,
 )
 from joulery.telemetry.logs import PLAN_ID
-from joulery.telemetry.metrics import ControllerMetrics, PoolFigures
+from joulery.telemetry.metrics import ControllerMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class PlannerLoop:
         self._history: History | None = None
         self._cadence = Cadence()
         self._polled: tuple[float, Mapping[ObjectKey, Demand]] = (float("-inf"), {})
-        self._transitions = Transitions()
+        self._telling = Telling(ports.events, metrics)
         self.plan_id: str | None = None
 
     async def run(self) -> None:
@@ -151,7 +150,10 @@ class PlannerLoop:
         with self._timed("act"):
             safe = [change for change in decision.changes if told[change.pool].done]
             scaled = await self._scale(safe, decision.step_id)
+            asked = {of: count for of, count in decision.asked.items() if told[of[0]].done}
+            self._metrics.record_desired(asked)
         undone = {change.pool for change in decision.changes} - {c.pool for c, o in scaled if o.done}
+        undone |= {pool for pool, _ in decision.asked.keys() - asked.keys()}
         self._history = without_memory_of(undone, decision.history, before)
 
         # 6. Direct: clock tables to the node agents.
@@ -164,16 +166,14 @@ class PlannerLoop:
             if failed:
                 reports = reports_of(observation, demand, decision, failed)
                 await self._ports.status.write([r for r in reports if r.pool in failed])
-            await self._tell(observation, demand, reports, scaled, decision.notices)
-            await self._tell_adoptions(decision, scaled)
+            await self._telling.tell(Cycle(observation, demand, decision, reports, scaled))
         self._log_cycle(decision, scaled, directed, time.monotonic() - started_s)
         return _problem(told)
 
     def _follow_policies(self, observation: Observation) -> None:
         policy = cluster_wide(observation.policies)
         self._cadence = policy.cadence if policy is not None else Cadence()
-        for problem in self._transitions.new_policy_problems(observation.policy_problems):
-            _log.warning("policy not understood", extra={"detail": problem})
+        self._telling.tell_policies(observation)
 
     async def _demand(self, observation: Observation) -> Mapping[ObjectKey, Demand]:
         """Demand, polled when due: a cycle woken between two polls would only read the same sample twice."""
@@ -210,39 +210,6 @@ class PlannerLoop:
                 # The snapshot was wrong by then: look again soon.
                 self._wakeup.set()
         return scaled
-
-    async def _tell(
-        self,
-        observation: Observation,
-        demand: Mapping[ObjectKey, Demand],
-        reports: Sequence[PoolReport],
-        scaled: Sequence[tuple[ScaleChange, WriteOutcome]],
-        notices: Mapping[ObjectKey, Sequence[Verdict]],
-    ) -> None:
-        news = self._transitions.news(reports, observation.rejected)
-        emit = self._ports.events.emit
-        await asyncio.gather(
-            *(emit(change.pool, outcome.verdict, warning=not outcome.done) for change, outcome in scaled),
-            *(emit(pool, finding.verdict, warning=finding.status != "True") for pool, finding in news),
-            *(
-                emit(pool, v, warning=v.reason == reasons.REQUESTS_LOST)
-                for pool, vs in notices.items()
-                for v in vs
-            ),
-        )
-        self._metrics.record_pools(
-            PoolFigures(r, demand.get(r.pool), joules_per_token(r.measured_w, demand.get(r.pool)))
-            for r in reports
-        )
-
-    async def _tell_adoptions(
-        self, decision: Decision, scaled: Sequence[tuple[ScaleChange, WriteOutcome]]
-    ) -> None:
-        """Events for replicas that were taken over, where the write took effect."""
-        for change, outcome in scaled:
-            verdict = decision.adoptions.get((change.pool, change.variant))
-            if outcome.done and verdict is not None:
-                await self._ports.events.emit(change.pool, verdict)
 
     def _log_cycle(
         self,

@@ -20,6 +20,8 @@ class VariantMemory:
         held_generation: the pool's generation at which replicas began to be held.
         held_replicas: the value they were found at then.
         held_reason: why.
+        held_by: the owner at that time, as `Owner.key` spells it; a raise makes Joulery the owner since.
+        asked_replicas: what an autoscaler was last asked to set, None where none is to follow.
     """
 
     variant: str
@@ -33,6 +35,8 @@ class VariantMemory:
     held_generation: int | None = None
     held_replicas: int | None = None
     held_reason: str | None = None
+    held_by: str | None = None
+    asked_replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,17 @@ class Owner:
     since: str = ""
 
     @property
+    def key(self) -> str:
+        """All of it in one string, for the restart block."""
+        return "/".join((self.manager, self.operation, self.subresource, self.since))
+
+    @classmethod
+    def of_key(cls, key: str | None) -> Owner | None:
+        """The owner of a `key`; None where there is none, or where it is not one."""
+        parts = (key or "").rsplit("/", 3)
+        return cls(*parts) if len(parts) == 4 else None
+
+    @property
     def is_ours(self) -> bool:
         """Whether it is this operator."""
         return self.manager == OUR_MANAGER

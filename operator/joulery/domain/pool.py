@@ -37,6 +37,13 @@ class Adopt(StrEnum):
     DECLARED = "Declared"
 
 
+class ReplicaActuator(StrEnum):
+    """Who sets replicas: Joulery through `/scale`, or an autoscaler that follows a metric of Joulery's."""
+
+    SCALE = "Scale"
+    METRIC = "Metric"
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The serving engine and where its own metrics are read."""
@@ -91,6 +98,7 @@ class Pool:
     weight: int = 1
     spare_instances: int = 0
     adopt: Adopt = Adopt.UNDECLARED
+    actuator: ReplicaActuator = ReplicaActuator.SCALE
 
     @property
     def objective(self) -> Objective:

@@ -9,6 +9,12 @@ from __future__ import annotations
 from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.ownership import Owner
 
+# Field managers of Flux's controllers, which apply server-side and by force.
+_FLUX = frozenset({"kustomize-controller", "helm-controller"})
+_DROP_LATER = (
+    "remove replicas from the manifest once managedFields names joulery as their owner (before that, dropping the "
+    "line sets 1 replica at once)"
+)
 _ADOPT = "set spec.scaling.adopt: Declared in the pool"
 
 
@@ -58,6 +64,8 @@ def _who(owner: Owner | None) -> str:
 def _cure(owner: Owner | None) -> str:
     if owner is None or owner.is_ours or owner.is_hand:
         return f"{_ADOPT}, and stop what writes replicas"
+    if "argocd" in owner.manager:
+        return _cure_of_argo(owner)
     if owner.is_apply:
         return _cure_of_apply(owner)
     if owner.manager == "kubectl-client-side-apply":
@@ -77,15 +85,22 @@ def _cure(owner: Owner | None) -> str:
 
 
 def _cure_of_apply(owner: Owner) -> str:
-    then = (
-        "remove replicas from the manifest once managedFields names joulery as their owner (before that, "
-        "dropping the line sets 1 replica at once)"
-    )
-    if "argocd" in owner.manager:
+    if owner.manager in _FLUX:
         return (
-            f"{_ADOPT} and let Argo CD ignore the field: ignoreDifferences with managedFieldsManagers "
-            f"[joulery] and RespectIgnoreDifferences=true; then {then}"
+            f"{_ADOPT}, suspend Flux there (flux suspend), {_DROP_LATER}, then resume it; until the line is removed, "
+            "every reconciliation sets it back"
         )
     return (
-        f"{_ADOPT}, then {then}; until it is removed, the next apply by {owner.manager} fails with a conflict"
+        f"{_ADOPT}, then {_DROP_LATER}; until the line is removed, the next apply by {owner.manager} fails with a "
+        "conflict"
     )
+
+
+def _cure_of_argo(owner: Owner) -> str:
+    ignored = (
+        f"{_ADOPT} and let Argo CD ignore the field: ignoreDifferences with managedFieldsManagers [joulery] and "
+        "RespectIgnoreDifferences=true"
+    )
+    if owner.is_apply:
+        return f"{ignored}; then {_DROP_LATER}"
+    return f"{ignored}, and keep the line (dropping it alone sets 1 replica at once)"

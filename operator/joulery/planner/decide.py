@@ -11,6 +11,7 @@ from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.policy import Policy, cluster_wide
 from joulery.domain.verdict import Verdict
+from joulery.planner.asked import as_asked, asked_of, is_followed, remembered_asks
 from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
 from joulery.planner.decision import Decision
@@ -57,6 +58,7 @@ def decide(
     now_s = fleet.observed_at_s
 
     # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.
+    fleet = as_asked(fleet, history)
     views = _seen(fleet, demand, policies, profiles, history, policy, settings)
     views, notices = _with_endings(views, now_s)
     # 2. Plan, if it is time to.
@@ -67,11 +69,14 @@ def decide(
     # 3. Step: from the goals and what is observed to the next writes.
     aimed = views
     views, changes, waits = _stepped(views, fleet, now_s)
+    followed_keys = {v.key for v in views if is_followed(v.pool)}
+    written = tuple(c for c in changes if c.pool not in followed_keys)
     # 4. Tell: the agents, the users, and the next call.
     is_epoch = terms is not None and terms.kind is PlanKind.EPOCH
     return Decision(
         plan=plan,
-        changes=changes,
+        changes=written,
+        asked=asked_of(views),
         directives=directives(fleet, views, plan),
         findings={
             v.key: findings_of(
@@ -93,10 +98,10 @@ def decide(
             last_epoch_s=now_s if is_epoch else history.last_epoch_s,
             last_poll_s=now_s,
         ),
-        step_id=f"{plan.id}-{plan_id(plan.made_at_s, changes)[:6]}" if changes else plan.id,
+        step_id=f"{plan.id}-{plan_id(plan.made_at_s, written)[:6]}" if written else plan.id,
         notices=notices,
         holds={(v.key, s.variant): s.hold for v in views for s in v.state.variants if s.hold is not None},
-        adoptions=adoptions(aimed, changes),
+        adoptions=adoptions(aimed, written),
     )
 
 
@@ -200,9 +205,9 @@ def _cramped(view: PoolView, steps: Steps, now_s: float) -> PoolView:
 
 
 def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -> PoolView:
-    memory = view.past.memory
+    memory = remembered_asks(view, view.past.memory, changes, now_s)
     taken = adoptions((view,), changes)
-    for change in changes:
+    for change in () if is_followed(view.pool) else changes:
         memory = set_replicas(memory, change.variant, seen=change.seen, want=change.want, now_s=now_s)
         if (change.pool, change.variant) in taken:
             memory = remembered(memory, replace(memory.variant(change.variant), adopted=True))

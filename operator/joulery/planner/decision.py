@@ -22,6 +22,7 @@ class Decision:
         findings: conditions by pool.
         decisions: verdicts given at this poll, by pool.
         history: to be given to the next call; its restart blocks are to be stored before anything is written.
+        asked: replicas to be published for an autoscaler to set, by (pool, variant).
         step_id: names these writes: differs from the plan's id by what is written, so that a plan carried
             out in several steps never writes one target twice under one name.
         notices: what happened since the last call and is worth an Event, by pool.
@@ -39,3 +40,4 @@ class Decision:
     notices: Mapping[ObjectKey, tuple[Verdict, ...]] = field(default_factory=dict)
     holds: Mapping[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
     adoptions: Mapping[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
+    asked: Mapping[tuple[ObjectKey, str], int] = field(default_factory=dict)

@@ -16,6 +16,7 @@ _NO_PODS = (reasons.QUOTA_EXCEEDED, reasons.UNSCHEDULABLE)
 _OWN_BOUNDS = (
     "its maxReplicas or knobs allow no more: raise maxReplicas, or name Replicas and Shards in spec.knobs"
 )
+_UNFOLLOWED = frozenset({reasons.NO_AUTOSCALER, reasons.AUTOSCALER_LAGS})
 # A message stays readable: what is left out is in `kubectl get nodes`.
 _MOST_NODES = 3
 
@@ -99,6 +100,9 @@ def _actuated(view: PoolView, fleet: Fleet, finding: Finding) -> Finding:
     if finding.verdict.reason == reasons.UNSCHEDULABLE and reasoned is not None:
         texts = (reasoned.message, *_provisioner(fleet))
         return _told(replace(finding, verdict=Verdict(reasoned.reason, finding.verdict.message)), texts)
+    unfollowed = next((n for n in notes if n.reason in _UNFOLLOWED), None)
+    if view.acts and unfollowed is not None:
+        return Finding(ConditionType.ACTUATED, ConditionStatus.FALSE, unfollowed)
     keep = next((s.limits.keep for s in view.state.variants if s.limits.keep is not None), None)
     if finding.status is ConditionStatus.TRUE and keep is not None:
         return Finding(ConditionType.ACTUATED, ConditionStatus.FALSE, keep)

@@ -10,10 +10,11 @@ from joulery.domain import reasons
 from joulery.domain.fleet import ReplicaPhase, VariantState
 from joulery.domain.keys import ObjectKey
 from joulery.domain.memory import VariantMemory
-from joulery.domain.ownership import Ownership, Standing, owned_by
+from joulery.domain.ownership import Owner, Ownership, Standing, owned_by
 from joulery.domain.plan import ScaleChange
 from joulery.domain.pool import Knob, Variant
 from joulery.domain.verdict import Verdict
+from joulery.planner.asked import is_followed
 from joulery.planner.cures import adopted_text, contested_text, declared_text, held_text
 from joulery.planner.history import remembered
 from joulery.planner.supply import FreeGpus
@@ -87,6 +88,8 @@ def raises(view: PoolView, changes: Sequence[ScaleChange], free: FreeGpus) -> tu
 
 def _is_judged(view: PoolView, state: VariantState) -> bool:
     """Whether anything may be written there, and something is known of its owner."""
+    if is_followed(view.pool):
+        return False
     writes = view.acts or view.past.memory.goal_variant is not None
     moves = bool(view.pool.knobs & {Knob.REPLICAS, Knob.SHARDS})
     ours = state.hold is None or state.hold.reason in _RAISABLE | {reasons.REPLICAS_CONTESTED}
@@ -124,6 +127,10 @@ def _judged(
     reason = _reason(ownership, memory, state, is_same_spec=is_same_spec, now_s=now_s)
     if reason is None:
         return memory if ownership.standing is Standing.HAND else _released(memory), None
+    owner = ownership.owner
+    if memory.held_reason == reason and (owner is None or owner.is_ours):
+        # Since a raise the API server names Joulery: who held them before is what users must know.
+        owner = Owner.of_key(memory.held_by) or owner
     if not is_same_spec or memory.held_reason != reason:
         memory = replace(
             memory,
@@ -131,7 +138,8 @@ def _judged(
             held_replicas=state.desired,
             held_reason=reason,
         )
-    return memory, Verdict(reason, _text(reason, view, variant, state, ownership))
+    memory = replace(memory, held_by=owner.key if owner is not None else None)
+    return memory, Verdict(reason, _text(reason, view, variant, state.desired or 0, owner))
 
 
 def _reason(
@@ -156,16 +164,15 @@ def _reason(
 
 
 def _released(memory: VariantMemory) -> VariantMemory:
-    return replace(memory, held_generation=None, held_replicas=None, held_reason=None)
+    return replace(memory, held_generation=None, held_replicas=None, held_reason=None, held_by=None)
 
 
-def _text(reason: str, view: PoolView, variant: Variant, state: VariantState, ownership: Ownership) -> str:
-    desired = state.desired or 0
+def _text(reason: str, view: PoolView, variant: Variant, desired: int, owner: Owner | None) -> str:
     if reason == reasons.REPLICAS_CONTESTED:
-        return contested_text(view.key, variant.target, desired, ownership.owner)
+        return contested_text(view.key, variant.target, desired, owner)
     if reason == reasons.REPLICAS_DECLARED:
-        return declared_text(view.key, variant.target, desired, ownership.owner)
-    return held_text(view.key, variant.target, desired, ownership.owner)
+        return declared_text(view.key, variant.target, desired, owner)
+    return held_text(view.key, variant.target, desired, owner)
 
 
 def _room(variant: Variant, state: VariantState, free: FreeGpus) -> int:

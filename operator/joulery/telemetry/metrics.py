@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from joulery.domain.demand import Demand
+from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.domain.report import PoolReport, VariantReport
 
@@ -65,12 +66,24 @@ class ControllerMetrics:
             buckets=(0.1, 0.3, 1.0, 2.0, 3.0, 6.0, 10.0, 30.0),
             registry=registry,
         )
+        self._desired_replicas = Gauge(
+            "joulery_desired_replicas",
+            "Replicas that an autoscaler is to set, of pools with actuator Metric",
+            _VARIANT,
+            registry=registry,
+        )
         self._pools = _PoolGauges(registry)
 
     def record_scale(self, change: ScaleChange, *, reason: str, done: bool) -> None:
         """One write to `/scale`."""
         key = change.pool
         self.scale_writes.labels(key.namespace, key.name, change.variant, reason, str(done).lower()).inc()
+
+    def record_desired(self, asked: Mapping[tuple[ObjectKey, str], int]) -> None:
+        """What autoscalers are to set, by (pool, variant); what is not asked any more has no series."""
+        self._desired_replicas.clear()
+        for (pool, variant), replicas in asked.items():
+            self._desired_replicas.labels(pool.namespace, pool.name, variant).set(replicas)
 
     def record_pools(self, figures: Iterable[PoolFigures]) -> None:
         """The state of all pools; pools that are gone leave no series."""

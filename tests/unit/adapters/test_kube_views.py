@@ -144,4 +144,15 @@ def test_autoscaler_is_found_whatever_version_it_names() -> None:
     ref = {"apiVersion": "apps/v1beta2", "kind": "Deployment", "name": "chat-tp4"}
     hpa = {"metadata": {"name": "hpa", "namespace": "llm"}, "spec": {"scaleTargetRef": ref}}
     target = TargetRef("apps/v1", "Deployment", "chat-tp4")
-    assert autoscaled([hpa]) == {target_key(CHAT.namespace, target): "hpa"}
+    assert autoscaled([hpa]) == {target_key(CHAT.namespace, target): "HorizontalPodAutoscaler llm/hpa"}
+
+
+def test_scaled_object_is_found_with_the_defaults_of_keda_and_named_before_what_it_made() -> None:
+    scaled = {
+        "metadata": {"name": "so", "namespace": "llm"},
+        "spec": {"scaleTargetRef": {"name": "chat-tp4"}},
+    }
+    ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "chat-tp4"}
+    hpa = {"metadata": {"name": "keda-hpa-so", "namespace": "llm"}, "spec": {"scaleTargetRef": ref}}
+    target = TargetRef("apps/v1", "Deployment", "chat-tp4")
+    assert autoscaled([hpa], [scaled]) == {target_key("llm", target): "ScaledObject llm/so"}

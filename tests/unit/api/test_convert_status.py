@@ -189,6 +189,8 @@ memories = st.builds(
             set_backs_s=st.lists(times.filter(lambda s: s is not None), max_size=3).map(tuple),
             held_generation=counts,
             held_replicas=counts,
+            asked_replicas=counts,
+            held_by=st.none() | st.just("helm/Update//2026-11-21T10:00:00Z"),
             held_reason=st.none() | st.sampled_from(["ReplicasHeld", "ReplicasDeclared"]),
         ),
         max_size=3,

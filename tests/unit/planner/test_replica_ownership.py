@@ -185,3 +185,16 @@ def test_hold_names_object_owner_and_the_cure_of_its_applier(claim: Claim, cure:
     assert str(CHAT) in message
     assert "Deployment/chat-tp4" in message
     assert claim.owners[0].manager in message
+
+
+def test_who_held_replicas_is_told_after_a_raise_and_a_restart() -> None:
+    stage = Stage(1, SERVER_SIDE)
+    for _ in range(3):
+        decision = stage.poll()
+    assert stage.desired > 1
+    stage.restart()
+    decision = stage.poll()
+    held = decision.holds[TP4]
+    assert held.reason == reasons.REPLICAS_DECLARED
+    assert "kubectl (Apply) since 2026-11-21T10:00:00Z declares them" in held.message
+    assert "the next apply by kubectl fails" in held.message

@@ -99,6 +99,14 @@ class Redundancy(ApiModel):
 class Scaling(ApiModel):
     """How Joulery deals with the replicas of the variants' workloads."""
 
+    actuator: Annotated[
+        Literal["Scale", "Metric"],
+        Field(
+            description="Who sets replicas: Scale lets Joulery write /scale of the workloads; with Metric it writes "
+            "nothing and publishes joulery_desired_replicas, one series per variant, for an HPA or a KEDA "
+            "ScaledObject to follow.",
+        ),
+    ] = "Scale"
     adopt: Annotated[
         Literal["Undeclared", "Declared"],
         Field(

@@ -95,6 +95,16 @@ class VariantMemory(ApiModel):
     ] = None
     held_replicas: Annotated[Replicas | None, Field(description="Replicas found at that time.")] = None
     held_reason: Annotated[Reason | None, Field(description="Why they are held.")] = None
+    held_by: Annotated[
+        Short | None,
+        Field(
+            description="Who owned them then: field manager, operation, subresource and time of its write."
+        ),
+    ] = None
+    asked_replicas: Annotated[
+        Replicas | None,
+        Field(description="Replicas that an autoscaler was last asked to set, with actuator Metric."),
+    ] = None
 
 
 class Memory(ApiModel):
