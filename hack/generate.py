@@ -12,9 +12,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # What the commands below write, as globs from the root.
-GENERATED = ("crds/*.yaml", "operator/joulery/agent/*_pb2.py", "operator/joulery/agent/*_pb2.pyi")
+GENERATED = (
+    "crds/*.yaml",
+    "operator/joulery/agent/*_pb2.py",
+    "operator/joulery/agent/*_pb2.pyi",
+    "docs/ownership.md",
+)
 COMMANDS = (
     ("-m", "joulery", "crds", "--write"),
+    ("hack/ownership_docs.py",),
     (
         "-m", "grpc_tools.protoc", "-Ioperator", "--python_out=operator", "--pyi_out=operator",
         "operator/joulery/agent/podresources.proto",

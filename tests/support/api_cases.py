@@ -45,7 +45,7 @@ def pool() -> Manifest:
         "metadata": {"name": "chat", "namespace": "default", "generation": 3, "uid": "u-1"},
         "spec": {
             "mode": "Act",
-            "scaling": {"adopt": "Declared"},
+            "scaling": {"actuator": "Metric", "adopt": "Declared"},
             "knobs": ["Clocks", "Replicas", "Shards"],
             "sheddingWeight": 10,
             "redundancy": {"instances": 1},
@@ -132,6 +132,8 @@ def pool_status() -> Manifest:
                     "heldGeneration": 3,
                     "heldReplicas": 2,
                     "heldReason": "ReplicasHeld",
+                    "heldBy": "kubectl/Update/scale/2026-11-21T10:00:00Z",
+                    "askedReplicas": 3,
                 }
             ],
         },

@@ -142,6 +142,6 @@ def autoscaler(namespace: str, pool: str, variant: str, target: str, *, most: in
                     },
                 }
             ],
-            "behavior": {"scaleUp": at_once, "scaleDown": at_once},
+            "behavior": {"scaleUp": dict(at_once), "scaleDown": dict(at_once)},
         },
     }

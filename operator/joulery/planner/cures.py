@@ -23,7 +23,7 @@ def declared_text(pool: ObjectKey, target: TargetRef, desired: int, owner: Owner
     who = _who(owner)
     return (
         f"replicas of {target} in pool {pool} are held at {desired}: {who} declares them. "
-        f"To let Joulery scale it, {_cure(owner)}"
+        f"To let Joulery scale it, {cure_of(owner)}"
     )
 
 
@@ -41,7 +41,7 @@ def contested_text(pool: ObjectKey, target: TargetRef, desired: int, owner: Owne
     who = _who(owner) if owner is not None and not owner.is_ours else "somebody else"
     return (
         f"replicas of {target} in pool {pool} were set back three times within an hour, to {desired} by {who}; "
-        f"Joulery writes nothing there until the pool's spec changes. First end the contest: {_cure(owner)}"
+        f"Joulery writes nothing there until the pool's spec changes. First end the contest: {cure_of(owner)}"
     )
 
 
@@ -61,7 +61,8 @@ def _who(owner: Owner | None) -> str:
     return f"{owner.manager} ({owner.operation}{through}){since}"
 
 
-def _cure(owner: Owner | None) -> str:
+def cure_of(owner: Owner | None) -> str:
+    """What whoever declares replicas must do to let Joulery set them."""
     if owner is None or owner.is_ours or owner.is_hand:
         return f"{_ADOPT}, and stop what writes replicas"
     if "argocd" in owner.manager:
