@@ -251,7 +251,7 @@ class ControllerProcess:
     def metrics(self) -> str:
         """Its metrics page."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self._url}/metrics", timeout=5) as page:
+        with opener.open(f"{self._url}/metrics", timeout=30) as page:
             return str(page.read().decode())
 
     def stop(self) -> int:

@@ -34,8 +34,11 @@ class ExternalMetrics:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = json.dumps(answer(self.path)).encode()
-                self.send_response(200)
+                try:
+                    status, body = 200, json.dumps(answer(self.path)).encode()
+                except OSError as error:  # the controller is down: its HPA keeps what is there
+                    status, body = 503, str(error).encode()
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
