@@ -18,6 +18,7 @@ from joulery.planner.drain import safe_changes
 from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
+from joulery.planner.held import woken
 from joulery.planner.history import History, PoolHistory, remembered
 from joulery.planner.limits import patient, respected
 from joulery.planner.move import Steps
@@ -61,6 +62,7 @@ def decide(
     views, notices = _with_endings(views, now_s)
     # 2. Plan, if it is time to.
     terms = occasion(views, history, policy, now_s, settings)
+    views, calls = woken(views, terms, now_s)
     planned = make_plan(fleet, views, catalog, history.plan, terms) if terms is not None else None
     plan = _in_force(planned, history.plan, now_s)
     views = _aimed(views, planned, plan)
@@ -85,7 +87,7 @@ def decide(
             )
             for v in views
         },
-        decisions=_told(views, planned, changes, waits),
+        decisions=_told(views, planned, changes, waits, calls),
         history=History(
             pools={v.key: v.past for v in views},
             memories=history.memories,
@@ -94,7 +96,7 @@ def decide(
             last_poll_s=now_s,
         ),
         step_id=f"{plan.id}-{plan_id(plan.made_at_s, changes)[:6]}" if changes else plan.id,
-        notices=notices,
+        notices={key: (*told, *_called(calls, key)) for key, told in notices.items()},
         holds={(v.key, s.variant): s.hold for v in views for s in v.state.variants if s.hold is not None},
         adoptions=adoptions(aimed, changes),
     )
@@ -217,13 +219,19 @@ def _told(
     planned: Planned | None,
     changes: tuple[ScaleChange, ...],
     waits: Mapping[ObjectKey, tuple[Verdict, ...]],
+    calls: Mapping[ObjectKey, Verdict],
 ) -> dict[ObjectKey, tuple[Verdict, ...]]:
     guarded = planned.verdicts if planned is not None else {}
     return {
         v.key: (
+            *_called(calls, v.key),
             *guarded.get(v.key, ()),
             *(Verdict(c.reason, c.message) for c in changes if c.pool == v.key),
             *waits[v.key],
         )
         for v in views
     }
+
+
+def _called(calls: Mapping[ObjectKey, Verdict], key: ObjectKey) -> tuple[Verdict, ...]:
+    return (calls[key],) if key in calls else ()

@@ -34,6 +34,9 @@ class PlannerSettings:
         envelope_polls: polls in a row outside the envelope before an up-only plan; one sample is noise.
         jump_deviations: standard deviations by which one sample must exceed capacity to be believed at once.
             3 is one in 700 samples of a steady load at its limit, and far less than a doubling.
+        held_highest_s: how long one instance may be held at its highest clock before an up-only plan looks for
+            more at once. A minute: the agent's load window, after which its load is all of the time that needed
+            that clock; a queue that a minute at the highest clock clears asks for no instance.
         up_only_margin_percent: capacity that an up-only plan adds above the peak, so that a rise under way
             does not need one plan per poll.
         mix_window_s: time constant over which lengths and burstiness are averaged; operating points follow the
@@ -75,6 +78,7 @@ class PlannerSettings:
     envelope_percent: float = 5.0
     envelope_polls: int = 2
     jump_deviations: float = 3.0
+    held_highest_s: float = 60.0
     up_only_margin_percent: float = 5.0
     mix_window_s: float = 3600.0
     mix_drift: float = 0.15
@@ -116,4 +120,5 @@ _COUNTED_IN_POLLS = (
     "blocked_s",
     "clock_dwell_s",
     "replan_s",
+    "held_highest_s",
 )
