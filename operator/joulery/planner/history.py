@@ -77,6 +77,7 @@ class PoolHistory:
         traffic: how requests lie on the pods, None where it is not known.
         cramped_since_s: since when the goal has found no room, None while it has or GPUs are coming free.
         blocked: variants whose pods found no node, and until when they are asked for no more.
+        cold: uids of replicas that were not warm at the last poll.
         ending: replicas that were ending at the last poll.
     """
 
@@ -99,6 +100,7 @@ class PoolHistory:
     traffic: Traffic | None = None
     cramped_since_s: float | None = None
     blocked: tuple[tuple[str, float], ...] = ()
+    cold: tuple[str, ...] = ()
     ending: tuple[Ending, ...] = ()
 
     def max_rate_rps(self, variant: str) -> float | None:

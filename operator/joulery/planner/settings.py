@@ -54,6 +54,10 @@ class PlannerSettings:
             cure for it, so it may at most double them.
         blocked_s: how long a variant whose pods found no node is not asked for more.
         overdue_factor: a starting replica counts as coming until this multiple of its start-up time.
+        warm_answers: answers after which a ready replica is as fast as it will be. Kernels are compiled and graphs
+            captured per shape of a batch, and twenty requests have met the common ones.
+        warm_up_s: a ready replica counts as warm after this long whatever it answered: with fewer answers than that
+            in a minute it is a lack of requests, and nobody waits for an engine.
         startup_decay: weight of a shorter start against a longer one remembered; longer ones count at once,
             so the memory stays near the 90th percentile.
         startup_credible_factor: starts longer than this multiple of the declared time are crashes or waits.
@@ -90,6 +94,8 @@ class PlannerSettings:
     most_uneven: float = 2.0
     blocked_s: float = 1800.0
     overdue_factor: float = 2.0
+    warm_answers: int = 20
+    warm_up_s: float = 60.0
     startup_decay: float = 0.1
     startup_credible_factor: float = 4.0
     clock_headroom: float = -0.18
@@ -121,4 +127,5 @@ _COUNTED_IN_POLLS = (
     "clock_dwell_s",
     "replan_s",
     "held_highest_s",
+    "warm_up_s",
 )

@@ -161,5 +161,6 @@ class Instance:
             ready_since_s=epoch_s + self.ready_s if self.phase is Phase.READY else None,
             running_requests=self.engine.in_flight if self.engine is not None else None,
             deletion_cost=self.deletion_cost,
+            answers=self.engine.counters().requests_total if self.engine is not None else None,
             highest_since_s=epoch_s + held_s if held_s is not None else None,
         )

@@ -1,0 +1,73 @@
+"""The capacity loop live: load that doubles between epochs, and a profile that is too optimistic.
+
+Epochs, start-up and dwell are ten times shorter than usual, which the figures declare; engines, requests and their
+latencies keep their true times. Load is a Poisson process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from capacity_run import PROMISE, PoissonLoad, Requests, figures, squeezed, stored
+from cluster import REPOSITORY
+from joulery.domain.pool import Pool
+from live_centre import LiveCentre, capacity_rps, live_centre, live_pool, wait_for
+
+pytestmark = pytest.mark.soak
+
+SQUEEZE = 10.0
+DOUBLED = live_pool("doubled", 4)
+OPTIMISTIC = live_pool("optimistic", 4)
+SOAK = REPOSITORY / "build" / "soak.json"
+# Answers to what arrived last.
+SETTLE_S = 10.0
+
+
+@contextmanager
+def running(
+    folder: Path, pool: Pool, replicas: int, time_factor: float
+) -> Iterator[tuple[LiveCentre, PoissonLoad]]:
+    rhythm = squeezed(SQUEEZE)
+    with live_centre(folder, [pool.key], nodes=5, rhythm=rhythm, time_factor=time_factor) as live:
+        live.install(pool, {"tp4": replicas})
+        with PoissonLoad(live, pool, seed=1) as load:
+            yield live, load
+
+
+def right_after_an_epoch(live: LiveCentre) -> None:
+    """Until a plan has just been made: the next one that comes by itself is a whole epoch away."""
+    made = live.plan_id()
+    wait_for("the next plan", lambda: live.plan_id() != made, 3.0 * live.rhythm.cadence.plan_epoch_s)
+
+
+def served(live: LiveCentre, pool: Pool, load: PoissonLoad, seconds: float) -> Requests:
+    """What arrived until so many seconds from now, answered or late."""
+    time.sleep(seconds)
+    until_s = load.step_to(0.0)
+    time.sleep(max(0.0, until_s - time.time()) + SETTLE_S)
+    return Requests.of(live.control.outcomes(), pool, until_s)
+
+
+def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_path: Path) -> None:
+    rate_rps = 2.6 * capacity_rps(DOUBLED, "tp4")
+    with running(tmp_path, DOUBLED, 4, 1.0) as (live, load):
+        load.step_to(rate_rps)
+        time.sleep(4.0 * live.rhythm.cadence.plan_epoch_s)
+        right_after_an_epoch(live)
+        before = live.replicas(DOUBLED)["tp4"]
+        step_s = load.step_to(2.0 * rate_rps)
+        requests = served(live, DOUBLED, load, 12.0 * live.rhythm.startup_s)
+        found = {
+            "squeeze": SQUEEZE,
+            "requestsPerSecond": [round(rate_rps, 1), round(2.0 * rate_rps, 1)],
+            "replicas": [before, live.replicas(DOUBLED)["tp4"]],
+            **figures(live, DOUBLED, requests, step_s),
+        }
+    stored(SOAK, "loadDoubled", found)
+    assert found["secondsToUpOnlyPlan"] < 0.5 * live.rhythm.cadence.plan_epoch_s, "between two epochs"
+    assert found["attainmentAfterTwoStartUpsPercent"] >= 100.0 * PROMISE
