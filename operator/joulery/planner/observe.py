@@ -8,7 +8,7 @@ from joulery.domain.demand import Demand
 from joulery.domain.fleet import VariantState
 from joulery.domain.memory import PoolMemory, VariantMemory
 from joulery.planner.burstiness import with_newest
-from joulery.planner.forecast import Sample, forecast
+from joulery.planner.forecast import Sample, forecast, with_backlog
 from joulery.planner.history import PoolHistory, remembered
 from joulery.planner.load import averaged
 from joulery.planner.settings import PlannerSettings
@@ -31,6 +31,8 @@ def observe(
         return replace(view, past=past)
     startup_s = max((past.startup_s(v.name, v.startup_s) for v in view.pool.variants), default=0.0)
     ahead = forecast(past.samples, epoch_s=epoch_s, startup_s=startup_s, settings=settings)
+    if demand is not None and demand.problem is None:
+        ahead = with_backlog(ahead, demand.waiting_requests, max(startup_s, settings.least_catch_up_s))
     return replace(view, past=past, forecast=ahead)
 
 

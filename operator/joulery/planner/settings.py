@@ -37,6 +37,8 @@ class PlannerSettings:
         held_highest_s: how long one instance may be held at its highest clock before an up-only plan looks for
             more at once. A minute: the agent's load window, after which its load is all of the time that needed
             that clock; a queue that a minute at the highest clock clears asks for no instance.
+        least_catch_up_s: what waits is to be worked off within the pool's start-up time, and no faster than this: a
+            queue of one burst is gone before an instance could come.
         up_only_margin_percent: capacity that an up-only plan adds above the peak, so that a rise under way
             does not need one plan per poll.
         mix_window_s: time constant over which lengths and burstiness are averaged; operating points follow the
@@ -83,6 +85,7 @@ class PlannerSettings:
     envelope_polls: int = 2
     jump_deviations: float = 3.0
     held_highest_s: float = 60.0
+    least_catch_up_s: float = 60.0
     up_only_margin_percent: float = 5.0
     mix_window_s: float = 3600.0
     mix_drift: float = 0.15
@@ -128,4 +131,5 @@ _COUNTED_IN_POLLS = (
     "replan_s",
     "held_highest_s",
     "warm_up_s",
+    "least_catch_up_s",
 )
