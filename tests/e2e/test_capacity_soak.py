@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from capacity_run import PROMISE, PoissonLoad, Requests, figures, squeezed, stored
+from capacity_run import PROMISE, PoissonLoad, Requests, StatusTrail, figures, squeezed, stored, told
 from cluster import REPOSITORY
+from joulery.domain import reasons
 from joulery.domain.pool import Pool
 from live_centre import LiveCentre, capacity_rps, live_centre, live_pool, wait_for
 
@@ -45,6 +46,11 @@ def right_after_an_epoch(live: LiveCentre) -> None:
     wait_for("the next plan", lambda: live.plan_id() != made, 3.0 * live.rhythm.cadence.plan_epoch_s)
 
 
+def overloaded_by_its_profile(pool: Pool, replicas: int) -> float:
+    """A rate that so many instances carry by the profile, and not if each is 15 % slower."""
+    return 0.92 * replicas * capacity_rps(pool, "tp4")
+
+
 def served(live: LiveCentre, pool: Pool, load: PoissonLoad, seconds: float) -> Requests:
     """What arrived until so many seconds from now, answered or late."""
     time.sleep(seconds)
@@ -54,7 +60,7 @@ def served(live: LiveCentre, pool: Pool, load: PoissonLoad, seconds: float) -> R
 
 
 def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_path: Path) -> None:
-    rate_rps = 2.6 * capacity_rps(DOUBLED, "tp4")
+    rate_rps = 3.0 * capacity_rps(DOUBLED, "tp4")
     with running(tmp_path, DOUBLED, 4, 1.0) as (live, load):
         load.step_to(rate_rps)
         time.sleep(4.0 * live.rhythm.cadence.plan_epoch_s)
@@ -70,4 +76,25 @@ def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_pa
         }
     stored(SOAK, "loadDoubled", found)
     assert found["secondsToUpOnlyPlan"] < 0.5 * live.rhythm.cadence.plan_epoch_s, "between two epochs"
-    assert found["attainmentAfterTwoStartUpsPercent"] >= 100.0 * PROMISE
+    # From the order on: how soon it comes depends on this machine, too, and is told above.
+    assert found["attainmentTwoStartUpsAfterFirstWritePercent"] >= 100.0 * PROMISE
+
+
+def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path) -> None:
+    rate_rps = overloaded_by_its_profile(OPTIMISTIC, 4)
+    with running(tmp_path, OPTIMISTIC, 4, 1.15) as (live, load), StatusTrail(live, OPTIMISTIC) as trail:
+        step_s = load.step_to(rate_rps)
+        requests = served(live, OPTIMISTIC, load, 20.0 * live.rhythm.startup_s)
+        found = {
+            "squeeze": SQUEEZE,
+            "timeFactorOfTruth": 1.15,
+            "requestsPerSecond": round(rate_rps, 1),
+            "replicas": [4, live.replicas(OPTIMISTIC)["tp4"]],
+            **figures(live, OPTIMISTIC, requests, step_s),
+            "derates": trail.derates(step_s),
+            "heldAtHighestClock": len(told(live, OPTIMISTIC, reasons.HELD_AT_HIGHEST_CLOCK)),
+        }
+    stored(SOAK, "profileOptimistic", found)
+    assert found["secondsToUpOnlyPlan"] is not None
+    assert requests.attainment(requests.arrival_s.max() - 5.0 * live.rhythm.startup_s) >= PROMISE
+    assert found["secondsUntilPromiseIsKept"] is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -129,6 +129,38 @@ class Requests:
         return next((float(t) for t in times if self.attainment(float(t)) >= PROMISE), None)
 
 
+class StatusTrail:
+    """What the pool's status said of its profile over time."""
+
+    def __init__(self, live: LiveCentre, pool: Pool) -> None:
+        self._live, self._pool = live, pool
+        self._seen: list[tuple[float, Mapping[str, Any]]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(20.0)
+
+    def derates(self, step_s: float) -> list[dict[str, float]]:
+        """The share of the profile's speed that was counted on, whenever it changed; seconds after the step."""
+        found: list[dict[str, float]] = []
+        for at_s, status in self._seen:
+            variants = status.get("memory", {}).get("variants", ())
+            share = min((v.get("derate", {}).get("basisPoints", 10_000) / 1e4 for v in variants), default=1.0)
+            if not found or found[-1]["share"] != share:
+                found.append({"atSeconds": round(at_s - step_s, 1), "share": share})
+        return found
+
+    def _run(self) -> None:
+        while not self._over.wait(5.0):
+            self._seen.append((time.time(), self._live.pool(self._pool).get("status", {})))
+
+
 def up_only_plans(live: LiveCentre, after_s: float) -> list[float]:
     """When up-only plans were made, by the controller's log."""
     seen: set[str] = set()
@@ -151,15 +183,15 @@ def ready_times(live: LiveCentre, pool: Pool, after_s: float) -> list[float]:
     return sorted(at_s for at_s in found if at_s >= after_s)
 
 
-def figures(
-    live: LiveCentre, pool: Pool, requests: Requests, step_s: float, phases: Sequence[float] = ()
-) -> dict[str, Any]:
+def figures(live: LiveCentre, pool: Pool, requests: Requests, step_s: float) -> dict[str, Any]:
     """The figures of one run from a step of load, seconds after it."""
     startup_s = live.rhythm.startup_s
     ups = [w for w in live.writes(pool) if w.want > w.seen and w.at_s >= step_s]
     plans, ready = up_only_plans(live, step_s), ready_times(live, pool, step_s)
     kept_s = requests.kept_from(step_s, 1.0)
     back_s = step_s + 2.0 * startup_s
+    ordered_s = (ups[0].at_s if ups else np.inf) + 2.0 * startup_s
+    lag = live.control.status()["lag"]
     return {
         "startUpSeconds": startup_s,
         "planEpochSeconds": live.rhythm.cadence.plan_epoch_s,
@@ -174,11 +206,15 @@ def figures(
         "requestsOutsideObjective": requests.missed(step_s),
         "requestsOutsideObjectiveAfterTwoStartUps": requests.missed(back_s),
         "attainmentAfterTwoStartUpsPercent": _percent(requests.attainment(back_s)),
+        "attainmentTwoStartUpsAfterFirstWritePercent": _percent(requests.attainment(ordered_s))
+        if ups
+        else None,
         "attainmentPerStartUpPercent": [
             _percent(requests.attainment(at_s, at_s + startup_s))
             for at_s in np.arange(step_s, requests.arrival_s.max(), startup_s)
         ],
         "secondsUntilPromiseIsKept": None if kept_s is None else round(kept_s - step_s, 1),
+        "emulatorLagP99Milliseconds": round(float(lag["p99Milliseconds"]), 1),
     }
 
 

@@ -10,7 +10,7 @@ from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.policy import Policy, cluster_wide
-from joulery.domain.verdict import Verdict
+from joulery.domain.verdict import Finding, Verdict
 from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
 from joulery.planner.decision import Decision
@@ -75,18 +75,7 @@ def decide(
         plan=plan,
         changes=changes,
         directives=directives(fleet, views, plan),
-        findings={
-            v.key: findings_of(
-                v,
-                plan,
-                fleet,
-                changes=tuple(c for c in changes if c.pool == v.key),
-                waits=waits[v.key],
-                problem=planned.problem if planned is not None else None,
-                profile_problem=(profile_problems or {}).get(v.pool.profile_name),
-            )
-            for v in views
-        },
+        findings=_findings(views, plan, fleet, planned, changes, waits, profile_problems or {}),
         decisions=_told(views, planned, changes, waits, calls),
         history=History(
             pools={v.key: v.past for v in views},
@@ -212,6 +201,29 @@ def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -
         # Out of Act with nothing left to finish: the goal is no longer ours to reach.
         memory = replace(memory, goal_variant=None, goal_replicas=None, goal_clock_mhz=None)
     return view if memory is view.past.memory else replace(view, past=replace(view.past, memory=memory))
+
+
+def _findings(
+    views: tuple[PoolView, ...],
+    plan: Plan,
+    fleet: Fleet,
+    planned: Planned | None,
+    changes: tuple[ScaleChange, ...],
+    waits: Mapping[ObjectKey, tuple[Verdict, ...]],
+    profile_problems: Mapping[str, str],
+) -> dict[ObjectKey, tuple[Finding, ...]]:
+    return {
+        v.key: findings_of(
+            v,
+            plan,
+            fleet,
+            changes=tuple(c for c in changes if c.pool == v.key),
+            waits=waits[v.key],
+            problem=planned.problem if planned is not None else None,
+            profile_problem=profile_problems.get(v.pool.profile_name),
+        )
+        for v in views
+    }
 
 
 def _told(
