@@ -73,6 +73,7 @@ def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_pa
             "requestsPerSecond": [round(rate_rps, 1), round(2.0 * rate_rps, 1)],
             "replicas": [before, live.replicas(DOUBLED)["tp4"]],
             **figures(live, DOUBLED, requests, step_s),
+            "secondsWithoutLoad": load.skipped_s,
         }
     stored(SOAK, "loadDoubled", found)
     assert found["secondsToUpOnlyPlan"] < 0.5 * live.rhythm.cadence.plan_epoch_s, "between two epochs"
@@ -91,6 +92,7 @@ def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path
             "requestsPerSecond": round(rate_rps, 1),
             "replicas": [4, live.replicas(OPTIMISTIC)["tp4"]],
             **figures(live, OPTIMISTIC, requests, step_s),
+            "secondsWithoutLoad": load.skipped_s,
             "derates": trail.derates(step_s),
             "heldAtHighestClock": len(told(live, OPTIMISTIC, reasons.HELD_AT_HIGHEST_CLOCK)),
         }
