@@ -74,7 +74,7 @@ async def test_pools_share_one_batch_of_queries_and_keep_apart(prometheus: FakeP
     pools = [pool(ObjectKey("llm", n), demand_source=DemandSource(n)) for n in names]
     found = await reader(prometheus).read(pools, NOW_S)
     assert [found[p.key].requests_per_s for p in pools] == [float(i) for i in range(10)]
-    assert len(prometheus.asked) == 17
+    assert len(prometheus.asked) == 18
 
 
 async def test_matchers_tell_pools_of_one_model_apart(prometheus: FakePrometheus) -> None:
@@ -105,6 +105,13 @@ async def test_request_rates_are_known_by_pod_over_the_window_of_shares(promethe
     assert demand.pod_loads.requests_per_s == {("llm", "a"): 3.0, ("llm", "b"): 1.0}
     asked = next(a.promql for a in prometheus.asked if "(namespace, pod)" in a.promql and "rate(" in a.promql)
     assert f"[{SHARE_WINDOW_S * 1000:.0f}ms]" in asked
+
+
+async def test_answers_begun_since_its_start_are_known_by_pod(prometheus: FakePrometheus) -> None:
+    prometheus.loads[0].pods, prometheus.loads[0].answers = ("a", "b"), 17
+    demand = reader(prometheus)
+    await chat(demand)
+    assert demand.pod_loads.answers == {("llm", "a"): 17.0, ("llm", "b"): 17.0}
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,37 @@ async def test_terminating_pod_holds_its_gpus_and_an_evicted_one_keeps_the_other
     assert (await tp4(reader)).limits.keep is None
 
 
+async def test_replica_held_at_its_highest_clock_is_seen_with_its_time(
+    settled: Cluster, reader: KubeFleet
+) -> None:
+    """The agent's clock is an hour behind ours, and that does not matter."""
+    held, free = (p["metadata"]["name"] for p in pods(settled)[:2])
+    gpus = [
+        {"index": 0, "ownerPod": held, "highestClockSinceTime": "2026-01-01T10:00:00.250Z"},
+        {"index": 1, "ownerPod": free},
+    ]
+    plain = {"productName": "NVIDIA H100 80GB HBM3", "ownerNamespace": NAMESPACE}
+    status = {
+        "reportTime": "2026-01-01T10:01:15.250Z",
+        "gpus": [{"uuid": f"GPU-{gpu['index']}", **plain, **gpu} for gpu in gpus],
+    }
+    apply(
+        settled,
+        {"apiVersion": "joulery.dev/v1alpha1", "kind": "GPUNode", "metadata": {"name": NODE}, "spec": {}},
+    )
+    told = f"--patch={json.dumps({'status': status})}"
+    settled.kubectl("patch", "gpunode", NODE, "--subresource=status", "--type=merge", told)
+    try:
+        seen = await fleet(reader)
+        by_name = {r.name: r.highest_since_s for r in seen.pool(CHAT).variant("tp4").replicas}
+        since_s = by_name.pop(held)
+        assert since_s is not None
+        assert seen.observed_at_s - since_s == pytest.approx(75.0, abs=0.5)
+        assert set(by_name.values()) == {None}
+    finally:
+        settled.kubectl("delete", "gpunode", NODE)
+
+
 async def test_karpenter_is_named_with_what_it_may_add(settled: Cluster, client: KubeClient) -> None:
     apply(settled, _nodepools_crd())
     settled.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", NODEPOOLS_CRD)

@@ -80,6 +80,13 @@ class Administrator:
             assert time.monotonic() < end_s, f"status never showed {reason}: {gpus[0]}"
             await asyncio.sleep(0.1)
 
+    async def until_held(self, limit_s: float = 20.0) -> None:
+        """Until the first GPU's status entry says since when load holds its clock up."""
+        end_s = time.monotonic() + limit_s
+        while "highestClockSinceTime" not in (gpu := (await self.status())["gpus"][0]):
+            assert time.monotonic() < end_s, f"status never showed it held: {gpu}"
+            await asyncio.sleep(0.1)
+
 
 @pytest.fixture
 async def administrator(cluster: Cluster, node: FakeNode) -> Administrator:
@@ -116,6 +123,8 @@ async def test_agent_reports_clocks_and_stands_down_with_its_own_rights(
     assert applied["powerMilliwatts"] == 400_000
     status = await administrator.status()
     assert (status["planId"], status["conditions"][0]["status"]) == ("p-1", "True")
+    engine.load(9000.0, 9000.0)
+    await administrator.until_held()
     cadence = {"clockEpochSeconds": 1, "leaseTimeoutSeconds": 2}
     await administrator.apply(policy(maxMode="Act", cadence=cadence))
     await node.until(lambda: node.lock() is None, "nobody renews the Lease")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -49,6 +50,11 @@ async def test_locked_range_follows_load(node: FakeNode) -> None:
         HIGH_MHZ,
     )
     assert status["powerMilliwatts"] == 400_000
+    held_since = datetime.fromisoformat(status["highestClockSinceTime"])
+    assert timedelta() <= datetime.now(UTC) - held_since < timedelta(seconds=15)
+    assert "highestClockSinceTime" not in node.gpu_status(2), "a GPU without a binding is held by nothing"
+    engine.load(500.0, 200.0)
+    await node.until(lambda: "highestClockSinceTime" not in node.gpu_status(), "and is told when that ends")
     assert node.gpus.init_calls() == 1, "NVML is initialised once per process"
 
 

@@ -235,6 +235,7 @@ def gpu_node_status() -> Manifest:
                 "message": "table default/chat/tp4",
                 "ownerNamespace": "default",
                 "ownerPod": "chat-tp4-abc",
+                "highestClockSinceTime": "2026-10-01T10:00:00Z",
             }
         ],
     }

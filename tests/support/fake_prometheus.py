@@ -39,6 +39,7 @@ class Load:
     tpot_s: float = 0.03
     pods: tuple[str, ...] = ("pod-0",)
     shares: tuple[float, ...] | None = None
+    answers: int = 1000
 
 
 @dataclass
@@ -127,6 +128,9 @@ class FakePrometheus:
         if "_bucket" in promql:
             return self._buckets(load, promql)
         if "by (namespace, pod)" in promql:
+            if f"{self._metrics.ttft}_count" in promql and "rate(" not in promql:
+                namespace = load.labels["namespace"]
+                return [({"namespace": namespace, "pod": pod}, float(load.answers)) for pod in load.pods]
             total = load.requests_per_s if self._metrics.ttft in promql else load.running
             shares = load.shares or [1.0 / max(1, len(load.pods))] * len(load.pods)
             namespace = load.labels["namespace"]

@@ -89,6 +89,7 @@ def replica(
         address=f"127.1.0.{index + 1}" if node is not None else None,
         ready_since_s=since_s + 60.0 if ready else None,
         running_requests=index if ready else None,
+        answers=1000 if ready else None,
     )
 
 
@@ -193,7 +194,11 @@ class Cluster:
                 ready_s = pod.created_s + self.startup_s
                 if pod.phase is ReplicaPhase.STARTING and ready_s <= self.now_s:
                     pods[i] = replace(
-                        pod, phase=ReplicaPhase.READY, ready_since_s=ready_s, running_requests=0
+                        pod,
+                        phase=ReplicaPhase.READY,
+                        ready_since_s=ready_s,
+                        running_requests=0,
+                        answers=1000,
                     )
 
 

@@ -123,23 +123,39 @@ class SteppedLoad:
         self.control.submit(self.pool, arrivals, inputs, outputs, delay_s=delay_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Cadences of a live run; engines and requests keep their true times whatever they are."""
+
+    cadence: Cadence = CADENCE
+    guardrails: Guardrails = GUARDRAILS
+    startup_s: float = STARTUP_S
+    load_window_s: float = 4.0
+    warmup_requests: int = 0
+
+
 class LiveCentre:
     """A running data centre with what tests ask of it."""
 
-    def __init__(self, centre: DataCentre) -> None:
+    def __init__(self, centre: DataCentre, rhythm: Rhythm | None = None) -> None:
         self.centre = centre
+        self.rhythm = rhythm or Rhythm()
         self.control = EmulatorControl(centre.emulator_data)
 
-    def set_policy(self, max_mode: Mode = Mode.ACT, cadence: Cadence = CADENCE) -> None:
+    def set_policy(self, max_mode: Mode = Mode.ACT, cadence: Cadence | None = None) -> None:
         policy = Policy(
-            "default", max_mode=max_mode, clocks=(CLOCKS,), guardrails=GUARDRAILS, cadence=cadence
+            "default",
+            max_mode=max_mode,
+            clocks=(CLOCKS,),
+            guardrails=self.rhythm.guardrails,
+            cadence=cadence or self.rhythm.cadence,
         )
         self.centre.apply([objects.energy_policy(policy)])
 
     def install(self, pool: Pool, running: Mapping[str, int]) -> None:
         """The pool's workloads as found, ready, and then the pool itself."""
-        namespace = pool.key.namespace
-        workloads = [objects.deployment(pool, v, running.get(v.name, 0), STARTUP_S) for v in pool.variants]
+        namespace, times = pool.key.namespace, (self.rhythm.startup_s, self.rhythm.warmup_requests)
+        workloads = [objects.deployment(pool, v, running.get(v.name, 0), *times) for v in pool.variants]
         self.centre.apply([objects.namespace(namespace), *workloads])
         wait_for(
             "engines", lambda: self.ready(pool) == {v.name: running.get(v.name, 0) for v in pool.variants}
@@ -200,13 +216,25 @@ class LiveCentre:
 
 @contextmanager
 def live_centre(
-    data: Path, pools: Sequence[ObjectKey], *, nodes: int = 3, of: type[DataCentre] = DataCentre
+    data: Path,
+    pools: Sequence[ObjectKey],
+    *,
+    nodes: int = 3,
+    of: type[DataCentre] = DataCentre,
+    rhythm: Rhythm | None = None,
+    time_factor: float | None = None,
 ) -> Iterator[LiveCentre]:
-    """Everything but pools and policy; controller and agents run."""
+    """Everything but pools and policy; controller and agents run.
+
+    Engines are what a seed draws around their profile or, with a factor, that much slower than it and no other.
+    """
+    rhythm = rhythm or Rhythm()
+    truth = {} if time_factor is None else {"truthSeed": None}
     config = {
         "nodes": nodes,
         "gpusPerNode": GPUS_PER_NODE,
         "seed": 1,
+        **truth,
         "pools": [
             {
                 "namespace": key.namespace,
@@ -214,6 +242,7 @@ def live_centre(
                 "servedModelName": f"{key.name}-70b",
                 "profile": SHIPPED_PROFILE,
                 "accelerator": ACCELERATOR,
+                "timeFactor": time_factor or 1.0,
             }
             for key in pools
         ],
@@ -222,11 +251,11 @@ def live_centre(
         DataCentrePaths(find_assets(), REPOSITORY / "manifests", data),
         emulator_config=config,
         scrape_interval_s=SCRAPE_S,
-        load_window_s=4.0,
+        load_window_s=rhythm.load_window_s,
         report=print,
     )
     with centre:
-        live = LiveCentre(centre)
+        live = LiveCentre(centre, rhythm)
         centre.wait("emulated nodes", lambda: live.control.is_ready, 60.0)
         live.set_policy()
         centre.start_agents(live.control.nodes)

@@ -38,6 +38,11 @@ class AgentHeartbeats:
         fresh = (name for name, (_, since_s) in self._seen.items() if now_s - since_s <= SILENT_AFTER_S)
         return {name: gpu_nodes[name] for name in fresh}
 
+    def ages_s(self) -> dict[str, float]:
+        """How long ago each node's newest report was first seen."""
+        now_s = self._monotonic_s()
+        return {name: now_s - since_s for name, (_, since_s) in self._seen.items()}
+
 
 def _report_time(manifest: Manifest) -> str | None:
     at = manifest.get("status", {}).get("reportTime")

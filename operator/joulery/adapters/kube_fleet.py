@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from joulery.adapters.agent_heartbeats import AgentHeartbeats
+from joulery.adapters.held_clocks import held_since_s, with_held_clocks
 from joulery.adapters.kube_client import KubeClient, path_of
 from joulery.adapters.kube_errors import MissingKindError, NotFoundError
 from joulery.adapters.kube_limits import LimitLists, LimitReader
@@ -99,6 +100,8 @@ class KubeFleet:
         self._last_good_policies = {policy.name: policy for policy in policies}
         profiles, profile_problems = self._converted_profiles(lists.profiles)
         reporting = self._heartbeats.reporting(lists.gpu_nodes)
+        held = held_since_s(reporting, self._heartbeats.ages_s(), observed_at_s)
+        states = with_held_clocks(states, held)
         nodes = node_states(lists.nodes, lists.pods, reporting, self._reserved(states, lists))
         return Observation(
             fleet=Fleet(observed_at_s, states, nodes, quotas_of(limits.quotas), provisioner, limits.unread),

@@ -14,10 +14,11 @@ ByPod = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class PodLoads:
-    """Running requests of each pod now, and requests per second over the last `SHARE_WINDOW_S`."""
+    """Running requests of each pod now, requests per second over the last `SHARE_WINDOW_S`, and answers begun."""
 
     running: ByPod = field(default_factory=dict)
     requests_per_s: ByPod = field(default_factory=dict)
+    answers: ByPod = field(default_factory=dict)
 
 
 def with_pod_loads(fleet: Fleet, loads: PodLoads) -> Fleet:
@@ -37,10 +38,12 @@ def _variant(state: VariantState, namespace: str, loads: PodLoads) -> VariantSta
 def _replica(replica: Replica, namespace: str, loads: PodLoads) -> Replica:
     running = _known(loads.running, namespace, replica)
     rate = _known(loads.requests_per_s, namespace, replica)
+    answers = _known(loads.answers, namespace, replica)
     return replace(
         replica,
         running_requests=replica.running_requests if running is None else round(running),
         requests_per_s=replica.requests_per_s if rate is None else rate,
+        answers=replica.answers if answers is None else round(answers),
     )
 
 

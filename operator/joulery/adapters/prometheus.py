@@ -28,6 +28,7 @@ from joulery.adapters.prometheus_queries import (
     POD,
     Query,
     Windows,
+    answers_by_pod,
     belongs,
     queries,
     requests_by_pod,
@@ -140,11 +141,12 @@ class PrometheusDemand:
         self._trouble_since_s: dict[ObjectKey, float] = {}
         self._running: dict[tuple[str, str], float] = {}
         self._rates: dict[tuple[str, str], float] = {}
+        self._answers: dict[tuple[str, str], float] = {}
 
     @property
     def pod_loads(self) -> PodLoads:
         """What each pod had to do at the last poll."""
-        return PodLoads(self._running, self._rates)
+        return PodLoads(self._running, self._rates, self._answers)
 
     async def read(self, pools: Sequence[Pool], now_s: float) -> Mapping[ObjectKey, Demand]:
         """Demand of every pool; queries run in a thread, since the client is synchronous."""
@@ -153,7 +155,7 @@ class PrometheusDemand:
 
     def _read_all(self, pools: Sequence[Pool], now_s: float) -> list[Demand]:
         found: list[Demand] = []
-        self._running, self._rates = {}, {}
+        self._running, self._rates, self._answers = {}, {}, {}
         rows = {pool.key: metrics_of(pool.engine.type, pool.engine.version) for pool in pools}
         ordered = sorted(pools, key=lambda p: str(rows[p.key]))
         for _, group in groupby(ordered, key=lambda p: str(rows[p.key])):
@@ -168,10 +170,11 @@ class PrometheusDemand:
             verdict = Verdict(reasons.UNKNOWN_ENGINE, f"metrics are known for {supported_text()}")
             return [Demand(pool.key, now_s, problem=verdict) for pool in pools]
         asked = queries(pools, metrics, self._windows)
-        by_pod = requests_by_pod(pools, metrics)
+        by_pod, begun = requests_by_pod(pools, metrics), answers_by_pod(pools, metrics)
         try:
-            answers = self._client.ask_all((*asked, by_pod))
+            answers = self._client.ask_all((*asked, by_pod, begun))
             self._rates |= _by_pod(answers.pop(by_pod.name))
+            self._answers |= _by_pod(answers.pop(begun.name))
             # Last, so that a poll ends with it: the picture of who is busy is the newest.
             self._running |= _by_pod(self._client.ask(running_by_pod(pools, metrics)))
         except QueryError as error:

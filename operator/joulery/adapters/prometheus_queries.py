@@ -102,6 +102,12 @@ def requests_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
     return Query("requests_by_pod", COUNT_RATE.format(w=duration(SHARE_WINDOW_S), **fill))
 
 
+def answers_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
+    """First tokens of each pod since its engine started: a fresh one is not as fast as it will be."""
+    promql = GAUGE.format(m=f"{metrics.ttft}_count", s=selector(pools, metrics), g=f"{NAMESPACE}, {POD}")
+    return Query("answers_by_pod", promql)
+
+
 def belongs(pool: Pool, metrics: EngineMetrics, labels: Mapping[str, str]) -> bool:
     """Whether a series with these labels is of that pool."""
     source = pool.demand_source

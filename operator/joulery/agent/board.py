@@ -104,13 +104,14 @@ class GpuBoard:
         record = self.records[uuid]
         if isinstance(target, Verdict):
             failure = record.failure if record.is_ours or record.reading is None else None
-            self._change(uuid, requested_mhz=None, verdict=target, failure=failure)
+            self._change(uuid, requested_mhz=None, highest_since_s=None, verdict=target, failure=failure)
         elif record.stands_down(now_s):
-            self._change(uuid, requested_mhz=target.requested_mhz)
+            self._change(uuid, requested_mhz=target.requested_mhz, highest_since_s=target.highest_since_s)
         else:
             self._change(
                 uuid,
                 requested_mhz=target.requested_mhz,
+                highest_since_s=target.highest_since_s,
                 verdict=target.verdict,
                 is_ours=True,
                 stands_down_until_s=None,

@@ -25,10 +25,11 @@ class InstanceState:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The clock one instance asks for, and why."""
+    """The clock one instance asks for, and why; `highest_since_s` as in `GovernorState`."""
 
     clock_mhz: int
     verdict: Verdict
+    highest_since_s: float | None = None
 
 
 def step(
@@ -49,7 +50,8 @@ def step(
         f"{sample.prompt_tokens_per_s:.0f} prompt and {sample.generation_tokens_per_s:.0f} generation "
         f"tokens/s, {sample.running_requests:.0f} running: table {table.name} gives {governor.clock_mhz} MHz"
     )
-    return InstanceState(window, governor), Wish(governor.clock_mhz, Verdict(reasons.CLOCK_APPLIED, message))
+    verdict = Verdict(reasons.CLOCK_APPLIED, message)
+    return InstanceState(window, governor), Wish(governor.clock_mhz, verdict, governor.highest_since_s)
 
 
 def _unseen(state: InstanceState, table: ClockTable) -> InstanceState:
@@ -60,4 +62,5 @@ def _unseen(state: InstanceState, table: ClockTable) -> InstanceState:
 def _inside(governor: GovernorState, table: ClockTable) -> GovernorState:
     """A new table may end below or begin above the clock that the old one gave."""
     clock_mhz = min(max(governor.clock_mhz, table.lowest_mhz), table.highest_mhz)
-    return replace(governor, clock_mhz=clock_mhz)
+    held_since_s = governor.highest_since_s if governor.clock_mhz >= table.highest_mhz else None
+    return replace(governor, clock_mhz=clock_mhz, highest_since_s=held_since_s)

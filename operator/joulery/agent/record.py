@@ -18,11 +18,15 @@ _STAND_DOWN_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one GPU should be locked to; `requested_mhz` is the wish before bounds and grid."""
+    """What one GPU should be locked to; `requested_mhz` is the wish before bounds and grid.
+
+    `highest_since_s` is since when its instance has been held at the highest clock of its table, else None.
+    """
 
     requested_mhz: int
     highest_mhz: int
     verdict: Verdict
+    highest_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class GpuRecord:
     """One GPU; times are monotonic seconds.
 
     `applied_mhz` is the upper end last set, None for default clocks or when unsure; `owner` is the pod that
-    holds the GPU; `is_ours` is set from the intent to lock until a reset succeeds: what the state file names.
+    holds the GPU; `is_ours` is set from the intent to lock until a reset succeeds: what the state file names;
+    `highest_since_s` is the target's.
     """
 
     facts: GpuFacts
@@ -44,6 +49,7 @@ class GpuRecord:
     failure: Verdict | None = None
     strikes: int = 0
     stands_down_until_s: float | None = None
+    highest_since_s: float | None = None
 
     def stands_down(self, now_s: float) -> bool:
         """Whether another program's clocks are being left alone."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from joulery import __version__
@@ -26,8 +27,8 @@ _LONGEST_MESSAGE = 1024
 _READY = "Ready"
 
 
-def gpu_status(record: GpuRecord) -> GPUStatus:
-    """One GPU's entry."""
+def gpu_status(record: GpuRecord, now: datetime, now_s: float) -> GPUStatus:
+    """One GPU's entry; `now` by the wall clock is `now_s` by the monotonic one."""
     reading, verdict, owner = record.reading, record.shown_verdict, record.owner
     return GPUStatus(
         uuid=record.facts.uuid,
@@ -42,7 +43,12 @@ def gpu_status(record: GpuRecord) -> GPUStatus:
         message=_with_throttle(record, verdict.message)[:_LONGEST_MESSAGE],
         owner_namespace=owner.namespace if owner else None,
         owner_pod=owner.name if owner else None,
+        highest_clock_since_time=_wall_time(record.highest_since_s, now, now_s),
     )
+
+
+def _wall_time(at_s: float | None, now: datetime, now_s: float) -> datetime | None:
+    return None if at_s is None else now - timedelta(seconds=now_s - at_s)
 
 
 def _with_throttle(record: GpuRecord, message: str) -> str:
@@ -75,7 +81,7 @@ def _plan_id(picture: NodePicture) -> str | None:
 def _essence(records: Mapping[str, GpuRecord], picture: NodePicture, ready: Verdict) -> object:
     """What changes only when something happened; readings and the loads in messages move all the time."""
     gpus = tuple(
-        (r.facts.uuid, r.requested_mhz, r.applied_mhz, r.shown_verdict.reason, r.owner)
+        (r.facts.uuid, r.requested_mhz, r.applied_mhz, r.shown_verdict.reason, r.owner, r.highest_since_s)
         for r in records.values()
     )
     return gpus, _plan_id(picture), ready, picture.generation
@@ -116,15 +122,16 @@ class Reporter:
     def _status(
         self, records: Mapping[str, GpuRecord], picture: NodePicture, ready: Verdict
     ) -> Mapping[str, Any]:
+        now, now_s = datetime.now(UTC), time.monotonic()
         return GPUNodeStatus(
             observed_generation=picture.generation,
             agent_version=__version__,
             boot_id=self._boot_id,
             plan_id=_plan_id(picture),
-            report_time=datetime.now(UTC),
+            report_time=now,
             lease_seen_time=picture.lease_seen_at,
             conditions=(self._ready_condition(ready, picture.generation),),
-            gpus=tuple(gpu_status(record) for record in records.values()),
+            gpus=tuple(gpu_status(record, now, now_s) for record in records.values()),
         ).manifest()
 
     def _ready_condition(self, ready: Verdict, generation: int | None) -> Condition:

@@ -57,7 +57,7 @@ def _target(gpu: GpuFacts, binding: Binding, wish: Wish, grounds: Grounds) -> Ta
     if isinstance(bounds, Verdict):
         return bounds
     highest_mhz = snap(gpu.clocks_mhz, wish.clock_mhz, bounds.floor_mhz, bounds.ceiling_mhz)
-    return Target(wish.clock_mhz, highest_mhz, wish.verdict)
+    return Target(wish.clock_mhz, highest_mhz, wish.verdict, wish.highest_since_s)
 
 
 def _higher(one: Target | Verdict, other: Target | Verdict) -> Target | Verdict:

@@ -28,8 +28,13 @@ def namespace(name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def deployment(pool: Pool, variant: Variant, replicas: int, startup_s: float) -> Manifest:
-    """One variant's engines as a vLLM user would write them; `replicas` is what runs before Joulery comes."""
+def deployment(
+    pool: Pool, variant: Variant, replicas: int, startup_s: float, warmup_requests: int = 0
+) -> Manifest:
+    """One variant's engines as a vLLM user would write them; `replicas` is what runs before Joulery comes.
+
+    Emulated ones load for `startup_s` and are slower until they have taken `warmup_requests`.
+    """
     labels = {"app": variant.target.name}
     container = {
         "name": "vllm",
@@ -56,7 +61,10 @@ def deployment(pool: Pool, variant: Variant, replicas: int, startup_s: float) ->
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": {"emulator.joulery.dev/startup-seconds": f"{startup_s:g}"},
+                    "annotations": {
+                        "emulator.joulery.dev/startup-seconds": f"{startup_s:g}",
+                        "emulator.joulery.dev/warmup-requests": str(warmup_requests),
+                    },
                 },
                 "spec": {"terminationGracePeriodSeconds": GRACE_S, "containers": [container]},
             },

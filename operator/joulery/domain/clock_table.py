@@ -65,7 +65,11 @@ class EngineSample:
 
 @dataclass(frozen=True, slots=True)
 class GovernorState:
-    """What the governor remembers of one instance."""
+    """What the governor remembers of one instance.
+
+    `highest_since_s` is since when its load has held it at the highest clock of its table; None below it, while
+    the load is unknown, and where the table has one clock alone, which says nothing of load.
+    """
 
     clock_mhz: int
     lower_since_s: float | None = None
@@ -90,13 +94,27 @@ def wanted_clock_mhz(table: ClockTable, sample: EngineSample) -> int:
 def govern(table: ClockTable, state: GovernorState, sample: EngineSample) -> GovernorState:
     """The state after one sample: up at once, down only after `dwell_s` of samples that all wanted less."""
     wanted = wanted_clock_mhz(table, sample)
-    highest_since = (state.highest_since_s or sample.at_s) if wanted >= table.highest_mhz else None
+    held_since_s = _held_since_s(table, state, sample, wanted)
     if wanted >= state.clock_mhz:
-        return GovernorState(wanted, None, highest_since)
+        return GovernorState(wanted, None, held_since_s)
     since = state.lower_since_s if state.lower_since_s is not None else sample.at_s
     if sample.at_s - since >= table.dwell_s:
-        return GovernorState(wanted, None, highest_since)
-    return replace(state, lower_since_s=since, highest_since_s=highest_since)
+        return GovernorState(wanted, None, None)
+    return replace(state, lower_since_s=since, highest_since_s=held_since_s)
+
+
+def _held_since_s(
+    table: ClockTable, state: GovernorState, sample: EngineSample, wanted_mhz: int
+) -> float | None:
+    """Begins with a sample that wants the highest clock and lasts until the clock falls, the dwell included.
+
+    A queue that empties for one sample is no end of it.
+    """
+    if table.lowest_mhz >= table.highest_mhz or max(wanted_mhz, state.clock_mhz) < table.highest_mhz:
+        return None
+    if state.highest_since_s is None and wanted_mhz >= table.highest_mhz:
+        return sample.at_s
+    return state.highest_since_s
 
 
 def _share(rate: float, limit: float) -> float:

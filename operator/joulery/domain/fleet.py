@@ -29,8 +29,10 @@ class ReplicaPhase(StrEnum):
 class Replica:
     """One running engine, its times in seconds since the Unix epoch.
 
-    `requests_per_s` is over the last `SHARE_WINDOW_S`; None where nobody measured. `killed_at_s` is the end of a
-    terminating replica's grace period.
+    `requests_per_s` is over the last `SHARE_WINDOW_S`, `answers` how many requests it has begun to answer since its
+    engine started; None where nobody measured. `killed_at_s` is the end of a
+    terminating replica's grace period. `highest_since_s` is since when its load has held it at the highest clock of
+    its table, by its node's agent; None where it has not, or where no agent told.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Replica:
     deletion_cost: int = 0
     requests_per_s: float | None = None
     killed_at_s: float | None = None
+    highest_since_s: float | None = None
+    answers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

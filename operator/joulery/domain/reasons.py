@@ -42,6 +42,7 @@ SOLVER_TIME_LIMIT = "SolverTimeLimit"
 SOLVER_FAILED = "SolverFailed"
 FALLBACK_PLAN = "FallbackPlan"
 UP_ONLY_PLAN = "UpOnlyPlan"
+HELD_AT_HIGHEST_CLOCK = "HeldAtHighestClock"
 OBSERVING = "Observing"
 RECOMMENDING = "Recommending"
 

@@ -2,12 +2,14 @@
 
 JSON: `kubeconfig`, `data`, `pools` [{`namespace`, `name`, `servedModelName`, `profile`, `accelerator`}];
 optional `targets`, `outcomes`, `nodes`, `gpusPerNode`, `seed`, `truthSeed` (absent: the seed; null: the
-profile itself), per pool `engineVersion`. A profile is the name of one that ships, or the path of a manifest.
+profile itself), per pool `engineVersion` and `timeFactor` (all times of the truth multiplied; 1.15 is an engine
+15 % slower than it would be). A profile is the name of one that ships, or the path of a manifest.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,7 +25,7 @@ from joulery.emulator.world import WorldConfig
 from joulery.errors import ConfigError
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.profile_spec import profile_from_spec
-from joulery.serving.truth import draw_truth
+from joulery.serving.truth import draw_truth, perturbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,14 @@ def load_profile(name_or_path: str) -> EngineProfile:
 
 def _pool(document: Mapping[str, Any], truth_seed: int | None) -> PoolTruth:
     profile = load_profile(document["profile"])
+    drawn = profile if truth_seed is None else draw_truth(profile, truth_seed).profile
+    time_factor = float(document.get("timeFactor", 1.0))
+    if not 0.0 < time_factor < math.inf:
+        raise ValueError(f"timeFactor is {time_factor:g}, want a number above 0")
     return PoolTruth(
         key=ObjectKey(document["namespace"], document["name"]),
         served_model_name=document["servedModelName"],
-        truth=profile if truth_seed is None else draw_truth(profile, truth_seed).profile,
+        truth=perturbed(drawn, time_factor=time_factor, power_factor=1.0) if time_factor != 1.0 else drawn,
         accelerator=document["accelerator"],
         engine_version=document.get("engineVersion", DEFAULT_VLLM_VERSION),
     )

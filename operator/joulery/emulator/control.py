@@ -20,8 +20,9 @@ READY_FILE = "ready.json"
 class ControlServer:
     """Serves while entered; its address is in `ready.json` of the world's data folder.
 
-    GET /status: the summary so far. POST /schedule {pool, schedule, delaySeconds}: requests of an NPZ file
-    (`arrival_s`, `input_tokens`, `output_tokens`) arrive from now plus delay. POST /outcomes: write files.
+    GET /status: the summary so far. POST /schedule {pool, schedule, delaySeconds or startSeconds}: requests of an NPZ
+    file (`arrival_s`, `input_tokens`, `output_tokens`) arrive from now plus delay, or from that model time.
+    POST /outcomes: write files.
     """
 
     def __init__(self, world: EmulatedWorld, outcomes: Path) -> None:
@@ -62,7 +63,7 @@ class ControlServer:
                 arrivals, inputs, outputs = (
                     stored[name] for name in ("arrival_s", "input_tokens", "output_tokens")
                 )
-            start_s = self._world.now_s + float(body["delaySeconds"])
+            start_s = float(body.get("startSeconds") or self._world.now_s + float(body["delaySeconds"]))
             self._world.submit_schedule(body["pool"], start_s + arrivals, inputs, outputs)
         except (ConfigError, KeyError, OSError, ValueError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)

@@ -81,11 +81,15 @@ class EmulatorControl:
         output_tokens: npt.NDArray[np.int64],
         *,
         delay_s: float = 1.0,
+        start_s: float | None = None,
     ) -> float:
-        """Let requests of a pool (`namespace/name`) arrive, times from now plus the delay; its model time."""
+        """Let requests of a pool (`namespace/name`) arrive, times from now plus the delay, or from a model time.
+
+        Returns that model time.
+        """
         path = self._data / f"schedule-{pool.replace('/', '-')}.npz"
         np.savez(path, arrival_s=arrival_s, input_tokens=input_tokens, output_tokens=output_tokens)
-        body = {"pool": pool, "schedule": str(path), "delaySeconds": delay_s}
+        body = {"pool": pool, "schedule": str(path), "delaySeconds": delay_s, "startSeconds": start_s}
         return float(self._call("POST", "/schedule", body)["startsAtSeconds"])
 
     def outcomes(self) -> RecordedOutcomes:

@@ -214,7 +214,7 @@ class EmulatedEngines:
             model = instance_model(pool.truth, pool.accelerator, options.tensor_parallel_size)
         except UnknownVariantError as error:
             raise ConfigError(str(error)) from error
-        return Instance(pod.key, options, model, self.now_ns)
+        return Instance(pod.key, options, model, self.now_ns, pod.warmup_requests)
 
     def _foreign(self, pod: PodSpec, gpus: tuple[int, ...], port: int = _PLAIN_PORT) -> _Pod:
         bound = self._addresses.reserve(port)

@@ -18,6 +18,8 @@ from joulery.serving.engine_records import EngineCounters, FinishedRequests
 
 Ints = npt.NDArray[np.int64]
 _NS = 1_000_000_000
+# Of its clock, as what an engine that compiles on its first requests comes to; no measurement stands behind it.
+WARMUP_CLOCK_SHARE = 0.5
 
 
 class InstancePhase(StrEnum):
@@ -29,9 +31,19 @@ class InstancePhase(StrEnum):
 
 
 class Instance:
-    """An engine that loads, serves and drains; the engine itself exists from the end of loading."""
+    """An engine that loads, serves and drains; the engine itself exists from the end of loading.
 
-    def __init__(self, pod: ObjectKey, options: EngineOptions, model: InstanceModel, now_ns: int) -> None:
+    Until it has taken `warmup_requests` it is as slow as at a share of its clock, which it does not show.
+    """
+
+    def __init__(
+        self,
+        pod: ObjectKey,
+        options: EngineOptions,
+        model: InstanceModel,
+        now_ns: int,
+        warmup_requests: int = 0,
+    ) -> None:
         self.pod = pod
         self.options = options
         self.model = model
@@ -39,6 +51,7 @@ class Instance:
         self.engine: Engine | None = None
         self._now_ns = self._started_ns = self._loaded_ns = now_ns
         self._clock_mhz = model.max_clock_mhz
+        self._warmup_requests = warmup_requests
         _check(options, model)
 
     @property
@@ -71,7 +84,7 @@ class Instance:
             self.model,
             token_budget=self.options.token_budget,
             max_num_seqs=self.options.max_num_seqs,
-            clock_mhz=self._clock_mhz,
+            clock_mhz=self._speed_mhz,
             start_ns=self._now_ns,
         )
 
@@ -99,7 +112,7 @@ class Instance:
             return False
         self._clock_mhz = wanted
         if self.engine is not None:
-            self.engine.set_clock(wanted)
+            self.engine.set_clock(self._speed_mhz)
         return True
 
     def advance(self, until_ns: int) -> FinishedRequests | None:
@@ -108,6 +121,7 @@ class Instance:
         if self.engine is None:
             return None
         self.engine.advance(until_ns)
+        self._warm_up(self.engine)
         return self.engine.take_finished()
 
     def take_first_tokens(self) -> Ints:
@@ -122,6 +136,19 @@ class Instance:
         """Kill it; the ids of requests it had not finished."""
         self.phase = InstancePhase.DRAINING
         return np.zeros(0, np.int64) if self.engine is None else self.engine.abort()
+
+    @property
+    def _speed_mhz(self) -> int:
+        """The clock that it is as fast as."""
+        return (
+            max(1, round(WARMUP_CLOCK_SHARE * self._clock_mhz)) if self._warmup_requests else self._clock_mhz
+        )
+
+    def _warm_up(self, engine: Engine) -> None:
+        """Full speed from the tick on in which it has taken enough requests."""
+        if self._warmup_requests and engine.counters().requests_total >= self._warmup_requests:
+            self._warmup_requests = 0
+            engine.set_clock(self._speed_mhz)
 
     def _loading_j(self, until_ns: int) -> float:
         return self.model.idle_loaded_w * (until_ns - self._started_ns) / _NS

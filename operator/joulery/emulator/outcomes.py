@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulery.emulator.accounts import PoolAccount
-from joulery.emulator.instance import Instance, InstancePhase
+from joulery.emulator.instance import WARMUP_CLOCK_SHARE, Instance, InstancePhase
 from joulery.emulator.kubelet import STARTUP_JITTER
 from joulery.emulator.lag import LagSummary
 from joulery.emulator.meters import EMPTY_GPU_W
@@ -30,6 +30,7 @@ DECLARED: Mapping[str, object] = {
     "startupJitterShare": STARTUP_JITTER,
     "emptyGpuWatts": EMPTY_GPU_W,
     "loadingPower": "model resident and idle",
+    "warmupClockShare": WARMUP_CLOCK_SHARE,
 }
 
 

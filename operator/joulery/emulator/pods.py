@@ -12,6 +12,7 @@ from joulery.domain.keys import ObjectKey
 from joulery.emulator.nodes import GPU_RESOURCE, utc_now
 
 STARTUP_ANNOTATION = "emulator.joulery.dev/startup-seconds"
+WARMUP_ANNOTATION = "emulator.joulery.dev/warmup-requests"
 
 Json = dict[str, Any]
 
@@ -20,7 +21,8 @@ Json = dict[str, Any]
 class PodSpec:
     """The parts of a bound pod that decide how it runs; `arguments` are its GPU container's.
 
-    `waits_s` is how long its preStop hook and its engine let running requests end.
+    `waits_s` is how long its preStop hook and its engine let running requests end; it answers its first
+    `warmup_requests` more slowly than all others.
     """
 
     key: ObjectKey
@@ -34,6 +36,7 @@ class PodSpec:
     startup_s: float
     grace_s: float
     waits_s: float = math.inf
+    warmup_requests: int = 0
 
     @property
     def path(self) -> str:
@@ -42,7 +45,7 @@ class PodSpec:
 
 
 def read_pod(manifest: Mapping[str, Any]) -> PodSpec:
-    """A pod that has a node. A start-up annotation that is no number counts as none (0 s)."""
+    """A pod that has a node. An annotation that is no number counts as none (0)."""
     metadata, spec = manifest["metadata"], manifest["spec"]
     containers = spec["containers"]
     main = next((c for c in containers if _gpus(c) > 0), containers[0])
@@ -55,9 +58,10 @@ def read_pod(manifest: Mapping[str, Any]) -> PodSpec:
         containers=tuple((c["name"], c.get("image", "")) for c in containers),
         arguments=(*main.get("command", ()), *main.get("args", ())),
         labels=dict(metadata.get("labels", {})),
-        startup_s=_seconds(metadata.get("annotations", {}).get(STARTUP_ANNOTATION)),
+        startup_s=_number(metadata.get("annotations", {}).get(STARTUP_ANNOTATION)),
         grace_s=grace_s(spec),
         waits_s=waits_s(spec),
+        warmup_requests=int(_number(metadata.get("annotations", {}).get(WARMUP_ANNOTATION))),
     )
 
 
@@ -80,7 +84,7 @@ def _gpus(container: Mapping[str, Any]) -> int:
     return int(limits.get(GPU_RESOURCE, 0))
 
 
-def _seconds(text: str | None) -> float:
+def _number(text: str | None) -> float:
     try:
         return max(0.0, float(text)) if text else 0.0
     except ValueError:

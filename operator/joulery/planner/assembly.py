@@ -41,6 +41,7 @@ def assemble(
     """The plan of all targets, with parts of the last one for pools that do not move now."""
     verdicts: dict[ObjectKey, tuple[Verdict, ...]] = {}
     parts: list[PoolPlan] = []
+    futile: set[ObjectKey] = set()
     for p in priced:
         key = p.view.key
         outcome = next((o for o in outcomes if key in o.targets), None)
@@ -53,7 +54,8 @@ def assemble(
         verdicts[key] = outcome.verdicts[key] if outcome is not None else ()
         parts.append(_pool_plan(p, target, terms.settings))
         is_futile = terms.is_up_only and before is not None and _is_same(before, parts[-1])
-        futile_s = terms.now_s if is_futile else None
+        futile |= {key} if is_futile else set()
+        futile_s = pasts[key].futile_s if key in terms.held else terms.now_s if is_futile else None
         pasts[key] = replace(
             pasts[key],
             feasible=finding,
@@ -61,7 +63,7 @@ def assemble(
             futile_s=futile_s,
             candidates=alternatives(p.view, p.pricing, target, verdicts[key], terms.settings.longest_count),
         )
-    if terms.is_up_only and all(pasts[key].futile_s == terms.now_s for key in terms.movers or ()):
+    if terms.is_up_only and futile.issuperset(terms.movers or ()):
         return Planned(previous, pasts, verdicts)
     kept = _kept(previous, {p.view.key for p in priced}, pasts)
     pools = tuple(sorted((*parts, *kept), key=lambda part: part.pool))

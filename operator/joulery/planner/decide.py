@@ -10,7 +10,7 @@ from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.policy import Policy, cluster_wide
-from joulery.domain.verdict import Verdict
+from joulery.domain.verdict import Finding, Verdict
 from joulery.planner.asked import as_asked, asked_of, is_followed, remembered_asks
 from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
@@ -19,6 +19,7 @@ from joulery.planner.drain import safe_changes
 from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
+from joulery.planner.held import woken
 from joulery.planner.history import History, PoolHistory, remembered
 from joulery.planner.limits import patient, respected
 from joulery.planner.move import Steps
@@ -63,6 +64,7 @@ def decide(
     views, notices = _with_endings(views, now_s)
     # 2. Plan, if it is time to.
     terms = occasion(views, history, policy, now_s, settings)
+    views, calls = woken(views, terms, now_s)
     planned = make_plan(fleet, views, catalog, history.plan, terms) if terms is not None else None
     plan = _in_force(planned, history.plan, now_s)
     views = _aimed(views, planned, plan)
@@ -78,19 +80,8 @@ def decide(
         changes=written,
         asked=asked_of(views),
         directives=directives(fleet, views, plan),
-        findings={
-            v.key: findings_of(
-                v,
-                plan,
-                fleet,
-                changes=tuple(c for c in changes if c.pool == v.key),
-                waits=waits[v.key],
-                problem=planned.problem if planned is not None else None,
-                profile_problem=(profile_problems or {}).get(v.pool.profile_name),
-            )
-            for v in views
-        },
-        decisions=_told(views, planned, changes, waits),
+        findings=_findings(views, plan, fleet, planned, changes, waits, profile_problems or {}),
+        decisions=_told(views, planned, changes, waits, calls),
         history=History(
             pools={v.key: v.past for v in views},
             memories=history.memories,
@@ -99,7 +90,7 @@ def decide(
             last_poll_s=now_s,
         ),
         step_id=f"{plan.id}-{plan_id(plan.made_at_s, written)[:6]}" if written else plan.id,
-        notices=notices,
+        notices={key: (*told, *_called(calls, key)) for key, told in notices.items()},
         holds={(v.key, s.variant): s.hold for v in views for s in v.state.variants if s.hold is not None},
         adoptions=adoptions(aimed, written),
     )
@@ -217,18 +208,47 @@ def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -
     return view if memory is view.past.memory else replace(view, past=replace(view.past, memory=memory))
 
 
+def _findings(
+    views: tuple[PoolView, ...],
+    plan: Plan,
+    fleet: Fleet,
+    planned: Planned | None,
+    changes: tuple[ScaleChange, ...],
+    waits: Mapping[ObjectKey, tuple[Verdict, ...]],
+    profile_problems: Mapping[str, str],
+) -> dict[ObjectKey, tuple[Finding, ...]]:
+    return {
+        v.key: findings_of(
+            v,
+            plan,
+            fleet,
+            changes=tuple(c for c in changes if c.pool == v.key),
+            waits=waits[v.key],
+            problem=planned.problem if planned is not None else None,
+            profile_problem=profile_problems.get(v.pool.profile_name),
+        )
+        for v in views
+    }
+
+
 def _told(
     views: tuple[PoolView, ...],
     planned: Planned | None,
     changes: tuple[ScaleChange, ...],
     waits: Mapping[ObjectKey, tuple[Verdict, ...]],
+    calls: Mapping[ObjectKey, Verdict],
 ) -> dict[ObjectKey, tuple[Verdict, ...]]:
     guarded = planned.verdicts if planned is not None else {}
     return {
         v.key: (
+            *_called(calls, v.key),
             *guarded.get(v.key, ()),
             *(Verdict(c.reason, c.message) for c in changes if c.pool == v.key),
             *waits[v.key],
         )
         for v in views
     }
+
+
+def _called(calls: Mapping[ObjectKey, Verdict], key: ObjectKey) -> tuple[Verdict, ...]:
+    return (calls[key],) if key in calls else ()

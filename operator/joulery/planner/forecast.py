@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulery.planner.settings import PlannerSettings
 
@@ -26,6 +26,8 @@ class Forecast:
         mean_rps: expected over the next plan epoch.
         peak_rps: high quantile within the horizon, what capacity must hold.
         peak_now_rps: high quantile without trend, what must be carried while replicas move.
+
+    Both peaks include what waits, once it is told (`with_backlog`).
     """
 
     level_rps: float
@@ -64,6 +66,18 @@ def forecast(
         mean_rps=max(0.0, level + line.slope * epoch_s / 2.0),
         peak_rps=peak_now + max(0.0, line.slope) * (epoch_s + startup_s),
         peak_now_rps=peak_now,
+    )
+
+
+def with_backlog(ahead: Forecast, waiting_requests: float, over_s: float) -> Forecast:
+    """The forecast with what waits worked off over so many seconds, beside what comes.
+
+    Shares are equal whoever waits, so what came while capacity was missing stays in the queues of the instances that
+    were there: with room for new requests alone it would keep all behind it late for many times as long.
+    """
+    backlog_rps = waiting_requests / over_s
+    return replace(
+        ahead, peak_rps=ahead.peak_rps + backlog_rps, peak_now_rps=ahead.peak_now_rps + backlog_rps
     )
 
 

@@ -73,9 +73,11 @@ class PoolHistory:
         feasible: the newest plan's word on whether objective and GPUs suffice.
         outside_polls: polls in a row that demand has been outside the plan's envelope.
         futile_s: when an up-only plan last found nothing more for it.
+        woken_s: when an instance held at its highest clock last brought about an up-only plan.
         traffic: how requests lie on the pods, None where it is not known.
         cramped_since_s: since when the goal has found no room, None while it has or GPUs are coming free.
         blocked: variants whose pods found no node, and until when they are asked for no more.
+        cold: uids of replicas that were not warm at the last poll.
         ending: replicas that were ending at the last poll.
     """
 
@@ -94,9 +96,11 @@ class PoolHistory:
     feasible: Finding | None = None
     outside_polls: int = 0
     futile_s: float | None = None
+    woken_s: float | None = None
     traffic: Traffic | None = None
     cramped_since_s: float | None = None
     blocked: tuple[tuple[str, float], ...] = ()
+    cold: tuple[str, ...] = ()
     ending: tuple[Ending, ...] = ()
 
     def max_rate_rps(self, variant: str) -> float | None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from joulery.domain.demand import Demand
-from joulery.domain.fleet import Replica, VariantState
+from joulery.domain.fleet import VariantState
 from joulery.domain.memory import PoolMemory, VariantMemory
-from joulery.domain.pool import Variant
 from joulery.planner.burstiness import with_newest
-from joulery.planner.forecast import Sample, forecast
+from joulery.planner.forecast import Sample, forecast, with_backlog
 from joulery.planner.history import PoolHistory, remembered
 from joulery.planner.load import averaged
 from joulery.planner.settings import PlannerSettings
+from joulery.planner.startups import with_starts
 from joulery.planner.traffic import traffic_of
 from joulery.planner.view import PoolView
 
@@ -22,7 +21,8 @@ def observe(
     view: PoolView, *, now_s: float, last_poll_s: float | None, epoch_s: float, settings: PlannerSettings
 ) -> PoolView:
     """The view with this poll in its history and a forecast, where there is anything to forecast from."""
-    past = _blocked(_started(view, last_poll_s, settings), view, now_s, settings)
+    started = with_starts(view, now_s=now_s, last_poll_s=last_poll_s, settings=settings)
+    past = _blocked(started, view, now_s, settings)
     demand = view.demand
     if demand is not None and demand.problem is None:
         traffic = traffic_of(view.state, past.traffic, now_s, settings)
@@ -31,6 +31,8 @@ def observe(
         return replace(view, past=past)
     startup_s = max((past.startup_s(v.name, v.startup_s) for v in view.pool.variants), default=0.0)
     ahead = forecast(past.samples, epoch_s=epoch_s, startup_s=startup_s, settings=settings)
+    if demand is not None and demand.problem is None:
+        ahead = with_backlog(ahead, demand.waiting_requests, max(startup_s, settings.least_catch_up_s))
     return replace(view, past=past, forecast=ahead)
 
 
@@ -52,35 +54,6 @@ def _pushed(samples: tuple[Sample, ...], newest: Sample, window_s: float) -> tup
     oldest_s = newest[0] - window_s
     first = next((i for i, (t, _) in enumerate(samples) if t >= oldest_s), len(samples))
     return (*samples[first:], newest)
-
-
-def _started(view: PoolView, last_poll_s: float | None, settings: PlannerSettings) -> PoolHistory:
-    """History with start-up times learned from replicas that became ready since the last poll."""
-    past = view.past
-    if last_poll_s is None:
-        return past
-    memory = past.memory
-    for variant, state in view.variants():
-        for seconds in _fresh_starts(state.replicas, last_poll_s):
-            memory = _learned(memory, variant, seconds, settings)
-    return past if memory is past.memory else replace(past, memory=memory)
-
-
-def _fresh_starts(replicas: Iterable[Replica], since_s: float) -> list[float]:
-    return [
-        r.ready_since_s - r.created_s
-        for r in replicas
-        if r.ready_since_s is not None and r.ready_since_s > since_s
-    ]
-
-
-def _learned(memory: PoolMemory, variant: Variant, seconds: float, settings: PlannerSettings) -> PoolMemory:
-    if seconds > settings.startup_credible_factor * max(variant.startup_s, 1.0):
-        return memory
-    known = memory.variant(variant.name)
-    before = known.startup_s if known.startup_s is not None else seconds
-    slower = before + settings.startup_decay * (seconds - before)
-    return remembered(memory, replace(known, startup_s=max(seconds, slower)))
 
 
 def _blocked(past: PoolHistory, view: PoolView, now_s: float, settings: PlannerSettings) -> PoolHistory:

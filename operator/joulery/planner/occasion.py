@@ -1,4 +1,6 @@
-"""When to plan: at the epoch, when something changed, or at once when demand has left the plan's envelope."""
+"""When to plan: at the epoch, when something changed, or at once when demand has left the plan's envelope or load
+holds an instance at its highest clock.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from joulery.domain import reasons
 from joulery.domain.plan import Plan, PlanKind, PoolPlan
 from joulery.domain.policy import Policy
 from joulery.planner.candidates import beside, reachable
+from joulery.planner.held import asks_for_more
 from joulery.planner.history import History
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.terms import Terms
@@ -28,10 +31,14 @@ def occasion(
     last_s = history.last_epoch_s
     if last_s is None or now_s - last_s >= epoch_s - _JITTER_S or any(_is_changed(v) for v in views):
         return terms
-    movers = frozenset(v.key for v in views if _is_urgent(v, history.plan, now_s, settings))
-    if not movers:
+    plan = history.plan
+    outside = frozenset(v.key for v in views if _is_urgent(v, plan, now_s, settings))
+    held = frozenset(
+        v.key for v in views if asks_for_more(v, plan, epoch_s=epoch_s, now_s=now_s, settings=settings)
+    )
+    if not outside | held:
         return None
-    return replace(terms, kind=PlanKind.UP_ONLY, movers=movers)
+    return replace(terms, kind=PlanKind.UP_ONLY, movers=outside | held, held=held - outside)
 
 
 def watched(view: PoolView, plan: Plan | None, settings: PlannerSettings) -> PoolView:

@@ -48,14 +48,13 @@ def price_pool(view: PoolView, catalog: PointSource, terms: Terms) -> PricedPool
         return points
     if not choosable(view) and not beside(view):
         return _nothing_to_plan(view)
-    margin = 1.0 + (terms.settings.up_only_margin_percent / 100.0 if terms.is_up_only else 0.0)
     rates = tuple(VariantRate(name, p.rate_at(-1)) for name, p in points.items())
     view = replace(view, past=replace(view.past, mix=mix, dispersion=dispersion, rates=rates))
     pricing = Pricing(
         points=points,
         beside=beside(view),
         mean_rps=ahead.mean_rps,
-        peak_rps=ahead.peak_rps * margin,
+        peak_rps=ahead.peak_rps * terms.margin(view.key),
         clocks_move=view.has(Knob.CLOCKS),
         sharing=view.sharing,
         absent={name: counts.absent for name, counts in view.counts.items() if counts.absent},

@@ -34,6 +34,11 @@ class PlannerSettings:
         envelope_polls: polls in a row outside the envelope before an up-only plan; one sample is noise.
         jump_deviations: standard deviations by which one sample must exceed capacity to be believed at once.
             3 is one in 700 samples of a steady load at its limit, and far less than a doubling.
+        held_highest_s: how long one instance may be held at its highest clock before an up-only plan looks for
+            more at once. A minute: the agent's load window, after which its load is all of the time that needed
+            that clock; a queue that a minute at the highest clock clears asks for no instance.
+        least_catch_up_s: what waits is to be worked off within the pool's start-up time, and no faster than this: a
+            queue of one burst is gone before an instance could come.
         up_only_margin_percent: capacity that an up-only plan adds above the peak, so that a rise under way
             does not need one plan per poll.
         mix_window_s: time constant over which lengths and burstiness are averaged; operating points follow the
@@ -51,6 +56,10 @@ class PlannerSettings:
             cure for it, so it may at most double them.
         blocked_s: how long a variant whose pods found no node is not asked for more.
         overdue_factor: a starting replica counts as coming until this multiple of its start-up time.
+        warm_answers: answers after which a ready replica is as fast as it will be. Kernels are compiled and graphs
+            captured per shape of a batch, and twenty requests have met the common ones.
+        warm_up_s: a ready replica counts as warm after this long whatever it answered: with fewer answers than that
+            in a minute it is a lack of requests, and nobody waits for an engine.
         startup_decay: weight of a shorter start against a longer one remembered; longer ones count at once,
             so the memory stays near the 90th percentile.
         startup_credible_factor: starts longer than this multiple of the declared time are crashes or waits.
@@ -75,6 +84,8 @@ class PlannerSettings:
     envelope_percent: float = 5.0
     envelope_polls: int = 2
     jump_deviations: float = 3.0
+    held_highest_s: float = 60.0
+    least_catch_up_s: float = 60.0
     up_only_margin_percent: float = 5.0
     mix_window_s: float = 3600.0
     mix_drift: float = 0.15
@@ -86,6 +97,8 @@ class PlannerSettings:
     most_uneven: float = 2.0
     blocked_s: float = 1800.0
     overdue_factor: float = 2.0
+    warm_answers: int = 20
+    warm_up_s: float = 60.0
     startup_decay: float = 0.1
     startup_credible_factor: float = 4.0
     clock_headroom: float = -0.18
@@ -116,4 +129,7 @@ _COUNTED_IN_POLLS = (
     "blocked_s",
     "clock_dwell_s",
     "replan_s",
+    "held_highest_s",
+    "warm_up_s",
+    "least_catch_up_s",
 )

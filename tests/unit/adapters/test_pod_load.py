@@ -44,3 +44,9 @@ def test_request_rates_come_beside_running_requests() -> None:
     fleet = with_pod_loads(FLEET, PodLoads({key: 3.0}, {key: 0.25}))
     found = [(r.running_requests, r.requests_per_s) for r in fleet.pools[0].variants[0].replicas]
     assert found == [(None, None), (3, 0.25), (None, None)]
+
+
+def test_answers_begun_come_beside_them_as_whole_numbers() -> None:
+    loads = PodLoads(answers={(CHAT.namespace, "tp4-0"): 19.0, (CHAT.namespace, "tp4-1"): math.nan})
+    found = [r.answers for r in with_pod_loads(FLEET, loads).pools[0].variants[0].replicas]
+    assert found == [19, None, None]

@@ -22,6 +22,7 @@ class Instance:
         self.at_s = 1000.0
         self.tokens = 0.0
         self.clock_mhz = 0
+        self.held_since_s: float | None = None
         self.verdict = BLIND
 
     def read(self, tokens_per_s: float, **gauges: float) -> int:
@@ -36,7 +37,7 @@ class Instance:
 
     def _step(self, reading: EngineReading | Verdict) -> int:
         self.state, wish = step(self.state, TABLE, reading)
-        self.clock_mhz, self.verdict = wish.clock_mhz, wish.verdict
+        self.clock_mhz, self.verdict, self.held_since_s = wish.clock_mhz, wish.verdict, wish.highest_since_s
         return wish.clock_mhz
 
 
@@ -93,3 +94,30 @@ def test_clock_of_an_old_table_is_brought_inside_the_new_one() -> None:
     )
     _, wish = step(instance.state, narrow, reading)
     assert wish.clock_mhz == 1400
+
+
+def test_load_that_needs_the_highest_clock_is_told_with_its_beginning() -> None:
+    instance = settled()
+    assert instance.held_since_s is None
+    instance.read(500.0, running_requests=65.0)
+    began_s = instance.at_s
+    for _ in range(5):
+        instance.read(500.0, running_requests=65.0)
+        assert instance.held_since_s == began_s
+
+
+def test_highest_clock_of_an_instance_that_is_not_seen_is_no_sign_of_load() -> None:
+    instance = settled()
+    instance.read(500.0, running_requests=65.0)
+    instance.miss()
+    assert (instance.clock_mhz, instance.held_since_s) == (HIGH_MHZ, None)
+
+
+def test_wider_table_ends_being_held() -> None:
+    instance = settled()
+    instance.read(500.0, running_requests=65.0)
+    wide = replace(TABLE, highest_mhz=HIGH_MHZ + 15, dwell_s=100.0)
+    at_s, tokens = instance.at_s + 5.0, instance.tokens + 2500.0
+    quiet = EngineReading(at_s, tokens, tokens, tokens / 500.0, 8.0, 0.0, 0.2)
+    _, wish = step(instance.state, wide, quiet)
+    assert wish.highest_since_s is None

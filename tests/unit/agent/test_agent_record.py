@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from fake_gpu import facts
 from joulery.agent.gpu import GpuReading
@@ -11,6 +12,7 @@ from joulery.agent.report import gpu_status
 from joulery.domain import reasons
 from joulery.domain.verdict import Verdict
 
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 LOCKED = GpuRecord(
     facts(), Verdict(reasons.CLOCK_APPLIED, "table"), is_ours=True, applied_mhz=1200, applied_at_s=100.0
 )
@@ -60,10 +62,16 @@ def test_falling_energy_counter_means_default_clocks_to_lock_anew() -> None:
 def test_missing_energy_counter_is_missing_and_not_zero() -> None:
     record = observed(observed(LOCKED, showing(1200, None), 105.0), showing(1200, None), 110.0)
     assert record.applied_mhz == 1200
-    assert "energyMillijoules" not in gpu_status(record).manifest()
+    assert "energyMillijoules" not in gpu_status(record, NOW, 110.0).manifest()
 
 
 def test_throttling_is_told_beside_the_reason() -> None:
-    status = gpu_status(observed(LOCKED, showing(900, event_reasons=0x40), 105.0))
+    status = gpu_status(observed(LOCKED, showing(900, event_reasons=0x40), 105.0), NOW, 105.0)
     assert status.reason == reasons.CLOCK_APPLIED
     assert "0x40" in str(status.message)
+
+
+def test_time_since_which_load_holds_a_gpu_is_told_by_the_wall_clock() -> None:
+    held = gpu_status(replace(LOCKED, highest_since_s=80.0), NOW, 110.0).manifest()
+    assert held["highestClockSinceTime"] == (NOW - timedelta(seconds=30.0)).isoformat().replace("+00:00", "Z")
+    assert "highestClockSinceTime" not in gpu_status(LOCKED, NOW, 110.0).manifest()

@@ -89,6 +89,46 @@ def test_time_at_the_highest_clock_is_remembered_from_its_start() -> None:
     assert state.highest_since_s == 5.0
 
 
+def test_queue_that_empties_for_one_sample_is_no_end_of_being_held() -> None:
+    held = govern(TABLE, GovernorState(1200), replace(QUIET, at_s=5.0, queue_age_s=0.6))
+    eased = govern(TABLE, held, replace(QUIET, at_s=10.0))
+    assert (eased.clock_mhz, eased.highest_since_s) == (1980, 5.0), "the dwell keeps the clock and the memory"
+    assert govern(TABLE, eased, replace(QUIET, at_s=15.0, queue_age_s=0.6)).highest_since_s == 5.0
+    fallen = govern(TABLE, eased, replace(QUIET, at_s=30.0))
+    assert (fallen.clock_mhz, fallen.highest_since_s) == (1200, None)
+
+
+def test_new_instance_that_starts_at_the_highest_clock_is_not_held_there() -> None:
+    assert govern(TABLE, GovernorState(1980), QUIET).highest_since_s is None
+
+
+def test_table_of_one_clock_says_nothing_of_load() -> None:
+    pinned = replace(TABLE, rows=(), lowest_mhz=1980)
+    busy = replace(QUIET, prompt_tokens_per_s=9000, queue_age_s=5.0)
+    assert govern(pinned, GovernorState(1980), busy).highest_since_s is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5000), st.floats(0, 1), st.floats(1, 60)), min_size=1, max_size=30),
+    st.floats(0, 30),
+)
+def test_held_is_only_what_the_load_keeps_at_the_highest_clock(
+    samples: list[tuple[float, float, float]], dwell_s: float
+) -> None:
+    table, at_s = replace(TABLE, dwell_s=dwell_s), 0.0
+    state = GovernorState(TABLE.highest_mhz)
+    for prompt, queue_age_s, pause_s in samples:
+        at_s += pause_s
+        sample = replace(QUIET, at_s=at_s, prompt_tokens_per_s=prompt, queue_age_s=queue_age_s)
+        before, state = state, govern(table, state, sample)
+        wants = wanted_clock_mhz(table, sample) == TABLE.highest_mhz
+        if state.highest_since_s is None:
+            assert not wants
+            continue
+        assert state.clock_mhz == TABLE.highest_mhz
+        assert state.highest_since_s == before.highest_since_s or (wants and state.highest_since_s == at_s)
+
+
 @given(
     st.floats(0, 5000),
     st.floats(0, 1000),

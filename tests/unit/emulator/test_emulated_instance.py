@@ -27,12 +27,13 @@ def options(**changes: int) -> EngineOptions:
     )
 
 
-def make(made: EngineOptions | None = None) -> Instance:
-    return Instance(pod_spec().key, made or read_options(engine_arguments(4)), instance_model(4), 0)
+def make(made: EngineOptions | None = None, warmup_requests: int = 0) -> Instance:
+    chosen = made or read_options(engine_arguments(4))
+    return Instance(pod_spec().key, chosen, instance_model(4), 0, warmup_requests)
 
 
-def serving() -> Instance:
-    engine = make()
+def serving(warmup_requests: int = 0) -> Instance:
+    engine = make(warmup_requests=warmup_requests)
     engine.advance(NS)
     engine.load()
     engine.serve()
@@ -119,3 +120,31 @@ def test_requests_longer_than_the_engines_limit_are_cut_to_it() -> None:
 def test_a_token_budget_below_the_batch_is_refused_with_both_numbers() -> None:
     with pytest.raises(ConfigError, match="--max-num-batched-tokens 128 is below --max-num-seqs 256"):
         make(options(token_budget=128))
+
+
+def test_first_requests_are_answered_more_slowly_and_those_after_them_as_ever() -> None:
+    def first_tokens_s(warmup_requests: int) -> list[float]:
+        engine, took_s = serving(warmup_requests), []
+        for second in range(2, 12):
+            submit(engine, 1, second * NS, inputs=4000)
+            engine.advance((second + 1) * NS)
+            took_s += [float(ttft_ns) / NS for ttft_ns in engine.take_first_tokens()]
+        assert engine.clock_mhz == engine.model.max_clock_mhz, "which NVML does not show"
+        return took_s
+
+    plain, warming = first_tokens_s(0), first_tokens_s(4)
+    assert len(plain) == len(warming) == 10
+    assert all(slow > 1.5 * usual for slow, usual in zip(warming[:4], plain[:4], strict=True))
+    assert warming[4:] == pytest.approx(plain[4:], rel=0.01)
+
+
+def test_locked_clock_of_a_cold_engine_holds_once_it_is_warm() -> None:
+    cold, warm = serving(1), serving()
+    for engine in (cold, warm):
+        engine.set_clock(990)
+        submit(engine, 1, 2 * NS)
+        engine.advance(4 * NS)
+        engine.take_first_tokens()
+        submit(engine, 1, 5 * NS)
+        engine.advance(7 * NS)
+    assert int(cold.take_first_tokens()[0]) == pytest.approx(int(warm.take_first_tokens()[0]), rel=0.01)

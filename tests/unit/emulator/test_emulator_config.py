@@ -10,6 +10,7 @@ import pytest
 
 from joulery.emulator.config import EmulatorConfig, read_config
 from joulery.errors import ConfigError
+from joulery.serving.instance import instance_model
 
 POOL = {
     "namespace": "llm",
@@ -57,3 +58,17 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ConfigError, match=r"broken\.json"):
         read_config(path)
+
+
+def test_engines_slower_than_their_profile_are_a_factor_on_all_times(tmp_path: Path) -> None:
+    slow = read(tmp_path, truthSeed=None, pools=[{**POOL, "timeFactor": 1.15}]).world.pools[0].truth
+    as_said = read(tmp_path, truthSeed=None).world.pools[0].truth
+    models = [instance_model(truth, POOL["accelerator"], 4).at_clock(1980) for truth in (slow, as_said)]
+    slow_ns, said_ns = (m.iteration_ns(decodes=12, context_tokens=15_000, prefill_tokens=500) for m in models)
+    assert slow_ns / said_ns == pytest.approx(1.15, rel=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0, -1, "inf", "nan"])
+def test_time_factor_that_is_none_is_refused(tmp_path: Path, factor: object) -> None:
+    with pytest.raises(ConfigError, match="timeFactor"):
+        read(tmp_path, pools=[{**POOL, "timeFactor": factor}])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from emulated import engine_deployment, pod_spec
 from joulery.emulator.nodes import emulated_nodes, lease_manifest, node_manifest
 from joulery.emulator.pods import crashing_status, grace_left_s, read_pod, running_status
@@ -31,6 +33,12 @@ def test_a_pod_is_read_with_its_gpus_start_up_and_grace() -> None:
 def test_a_start_up_annotation_that_is_no_number_counts_as_none() -> None:
     spoilt = manifest(annotations={"emulator.joulery.dev/startup-seconds": "soon"})
     assert read_pod(spoilt).startup_s == 0.0
+
+
+@pytest.mark.parametrize(("text", "requests"), [("20", 20), ("many", 0), ("-3", 0), (None, 0)])
+def test_warm_up_is_read_from_its_annotation(text: str | None, requests: int) -> None:
+    annotations = {"emulator.joulery.dev/warmup-requests": text} if text is not None else {}
+    assert read_pod(manifest(annotations=annotations)).warmup_requests == requests
 
 
 def test_only_a_deleted_pod_has_a_grace_period_left() -> None:

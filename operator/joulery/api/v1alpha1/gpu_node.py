@@ -162,6 +162,13 @@ class GPUStatus(ApiModel):
         ObjectName | None, Field(description="Namespace of the pod that holds the GPU.")
     ] = None
     owner_pod: Annotated[ObjectName | None, Field(description="Name of the pod that holds the GPU.")] = None
+    highest_clock_since_time: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Since when load has held the pod at the highest clock of its table, by the node's clock; "
+            "absent: it has not. After a minute the operator looks for capacity without waiting for an epoch."
+        ),
+    ] = None
 
 
 class GPUNodeStatus(ApiModel):

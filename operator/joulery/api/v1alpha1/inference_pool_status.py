@@ -73,7 +73,8 @@ class VariantMemory(ApiModel):
     last_up_time: Annotated[AwareDatetime | None, Field(description="When they were last raised.")] = None
     last_down_time: Annotated[AwareDatetime | None, Field(description="When they were last lowered.")] = None
     startup_milliseconds: Annotated[
-        int | None, Field(ge=0, le=1_000_000_000, description="Learned time from new pod to Ready, in ms.")
+        int | None,
+        Field(ge=0, le=1_000_000_000, description="Learned time from new pod to full speed, in ms."),
     ] = None
     adopted: Annotated[
         bool | None,
