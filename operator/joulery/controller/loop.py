@@ -180,8 +180,8 @@ class PlannerLoop:
         polled_s, demand = self._polled
         pools = [state.pool for state in observation.fleet.pools]
         now_s = self._ports.clock.now_s()
-        # A tenth of slack, since a cycle's own time shifts the next one.
-        due = now_s - polled_s >= 0.9 * self._cadence.demand_poll_s
+        # A tenth of slack, since a cycle's own time shifts the next one; a clock may have been put back.
+        due = not 0.0 <= now_s - polled_s < 0.9 * self._cadence.demand_poll_s
         if due or any(pool.key not in demand for pool in pools):
             demand = await self._ports.demand.read(pools, now_s)
             self._polled = (now_s, demand)
