@@ -29,10 +29,11 @@ from joulery.adapters.kube_targets import TargetReader
 from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusAccess, PrometheusClient, PrometheusDemand
+from joulery.controller.deciding import Decide, Decider
 from joulery.controller.following import end, follow_for_ever
 from joulery.controller.health import Health, health_app, serve
 from joulery.controller.login import login_with
-from joulery.controller.loop import Decide, PlannerLoop, Ports
+from joulery.controller.loop import PlannerLoop, Ports
 from joulery.controller.wakeup import Wakeup
 from joulery.controller.watch import register
 from joulery.domain.demand import Demand
@@ -90,10 +91,10 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
         events=KubeEvents(client, fleet.pool_manifest),
         clock=SystemClock(),
     )
+    decide = decider(planner_settings(settings), lambda: demand.pod_loads)
     loop = PlannerLoop(
         ports,
-        decider(planner_settings(settings), lambda: demand.pod_loads),
-        executor=executor,
+        Decider(decide, executor, settings.solver_patience_seconds),
         metrics=metrics,
         health=health,
         wakeup=wakeup,
