@@ -9,13 +9,23 @@ from collections.abc import Iterator
 
 import pytest
 
+import fault_agents
 import fault_api
+import fault_malformed
 import fault_metrics
+import fault_nodes
+import fault_objects
 import fault_processes
+import fault_rights
 from cluster import REPOSITORY
 from fault_stage import Fault, FaultStage, Outcome, run_fault, store
 
-FAULTS = {f.name: f for f in (*fault_api.FAULTS, *fault_metrics.FAULTS, *fault_processes.FAULTS)}
+CATALOG = (
+    *(fault_api.FAULTS + fault_rights.FAULTS + fault_metrics.FAULTS),
+    *(fault_processes.FAULTS + fault_agents.FAULTS + fault_nodes.FAULTS),
+    *(fault_objects.FAULTS + fault_malformed.FAULTS),
+)
+FAULTS = {fault.name: fault for fault in CATALOG}
 SHORT = ("api-server-answers-503", "watches-cut", "operator-killed", "agent-killed")
 
 
@@ -47,10 +57,11 @@ def tried(stage: FaultStage, fault: Fault, outcome: Outcome | None = None) -> No
     outcome = outcome or Outcome(fault.name, fault.row)
     try:
         run_fault(stage.scene(), fault, outcome)
-    except BaseException:
+    except BaseException as error:
+        outcome.problem = f"{type(error).__name__}: {error}"[:400]
         stage.discard()
         raise
     finally:
         seconds = "" if outcome.recoverySeconds is None else f"{outcome.recoverySeconds:.1f} s"
-        print(f"{fault.name:28} {outcome.outcome:10} {outcome.loadStepped:5} {seconds}")
+        print(f"{fault.name:24} {outcome.outcome:10} {outcome.loadStepped:5} {seconds}{outcome.problem}")
     assert outcome.harm == {}

@@ -13,6 +13,7 @@ from live_centre import SteppedLoad, capacity_rps
 # A rate is taken over four scrapes of a second, and read once a second: what was observed at a write lies
 # between the rates that were injected within so long before it.
 OBSERVED_OVER_S = 8.0
+_RATE_WINDOW_S = 4.0
 
 
 def below_need(
@@ -41,4 +42,6 @@ def repeated(writes: Iterable[ScaleWrite]) -> list[tuple[str, str]]:
 def _least_rate(load: SteppedLoad, at_s: float) -> float:
     since_s = at_s - OBSERVED_OVER_S
     within = [rate for step_s, rate in load.steps if since_s <= step_s <= at_s]
-    return min([load.rate_at(since_s), *within])
+    ends_s = (since_s + _RATE_WINDOW_S + offset_s for offset_s in range(5))
+    arrived = [load.arrived(end_s - _RATE_WINDOW_S, end_s) / _RATE_WINDOW_S for end_s in ends_s]
+    return min([load.rate_at(since_s), *within, *arrived])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -14,7 +13,6 @@ from joulery.domain import reasons
 from live_centre import wait_for
 
 ROW = "API server down or slow; 409, 429, 5xx; watch lost"
-ROLE = "clusterrole joulery-controller"
 
 Strike = Callable[[Scene], None]
 
@@ -85,22 +83,17 @@ def _etcd(scene: Scene) -> None:
     scene.centre.plane.restart("etcd")
 
 
-def without(resource: str, role: str = ROLE) -> Callable[[Scene], Any]:
-    """Rights on one resource revoked, as a context."""
-
-    def spare(rule: Mapping[str, Any]) -> Mapping[str, Any]:
-        kept = [r for r in rule["resources"] if r != resource]
-        return {**rule, "resources": kept or ["none"]}
-
-    return lambda scene: scene.revoked(role, spare)
-
-
-def _forbidden(resource: str, role: str = ROLE) -> Strike:
-    def strike(scene: Scene) -> None:
-        with without(resource, role)(scene):
-            scene.held_up(reasons.FORBIDDEN)
-
-    return strike
+def _discovery_refused(scene: Scene) -> None:
+    """What lists kinds is refused while the operator starts: it plans all the same."""
+    with scene.centre.api.spoilt(status=415, touches=lambda r: r.path in ("/api", "/apis")):
+        lines = len(scene.live.log_lines())
+        scene.restart_controller()
+        wait_for(
+            "the refusal is told",
+            lambda: any("followed again" in x["message"] for x in scene.live.log_lines()[lines:]),
+        )
+        scene.goes_on()
+        assert not [x for x in scene.live.log_lines()[lines:] if "exception" in x]
 
 
 FAULTS = (
@@ -114,7 +107,5 @@ FAULTS = (
     Fault("watches-cut", ROW, _watches_cut),
     Fault("watch-history-gone", ROW, _history_gone),
     Fault("etcd-restarted", ROW, _etcd),
-    Fault("profiles-forbidden", ROW, _forbidden("energyprofiles")),
-    Fault("nodes-forbidden", ROW, _forbidden("nodes")),
-    Fault("status-forbidden", ROW, _forbidden("inferencepools/status")),
+    Fault("discovery-refused", ROW, _discovery_refused),
 )

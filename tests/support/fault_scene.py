@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,13 +24,26 @@ from joulery.demo.actions import ScaleWrite, scale_writes
 from joulery.demo.datacentre import CONTROLLER, DataCentre
 from joulery.domain.policy import Cadence
 from joulery.domain.pool import Pool
-from live_centre import LiveCentre, SteppedLoad, live_pool, wait_for
+from joulery.emulator.gpus import NodeGpus
+from joulery.errors import ClusterError
+from live_centre import LiveCentre, SteppedLoad, capacity_rps, live_pool, wait_for
 
 POOL = live_pool("faulty", 4)
 BYSTANDER = live_pool("beside", 2)
 POOLS = (POOL, BYSTANDER)
+# Loads as shares of what one instance carries.
+LOW, HIGH, SURGE = 0.8, 1.8, 2.6
 # Short enough that an operator's silence is seen within a fault; the Lease is renewed every ten seconds.
 CADENCE = Cadence(plan_epoch_s=10.0, demand_poll_s=1.0, clock_epoch_s=1.0, lease_timeout_s=20.0)
+
+
+_PATHS = {
+    "pods": "/api/v1",
+    "nodes": "/api/v1",
+    "deployments": "/apis/apps/v1",
+    "inferencepools.joulery.dev": "/apis/joulery.dev/v1alpha1",
+    "gpunodes.joulery.dev": "/apis/joulery.dev/v1alpha1",
+}
 
 
 class FaultyCentre(DataCentre):
@@ -45,6 +60,41 @@ class FaultyCentre(DataCentre):
         self.metrics = self.lines.enter_context(FaultLine(self.prometheus.url))
         return self
 
+    def get(self, *arguments: str) -> Any:
+        """As `kubectl get -o json`, in one request where kind and namespace are plain."""
+        kind, *rest = arguments
+        flags = [a.partition("=")[2] for a in rest if a.startswith("-n=")]
+        names = [a for a in rest if not a.startswith("-")]
+        if kind not in _PATHS or len(rest) != len(flags) + len(names):
+            return super().get(*arguments)
+        parts = [_PATHS[kind], *(f"namespaces/{n}" for n in flags), kind.partition(".")[0], *names]
+        return self._read("/".join(parts))
+
+    def send(self, method: str, path: str, body: Any = None) -> int:
+        """The status of a request to the API server as administrator."""
+        try:
+            with self._asked(method, path, body) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def _read(self, path: str) -> Any:
+        try:
+            with self._asked("GET", path) as answer:
+                return json.load(answer)
+        except OSError as error:
+            raise ClusterError(f"reading {path}: {error}") from error
+
+    def _asked(self, method: str, path: str, body: Any = None) -> Any:
+        context = ssl.create_default_context(cadata=self.plane.ca_pem.decode())
+        context.load_cert_chain(self.plane.data / "admin.crt", self.plane.data / "admin.key")
+        handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.plane.server}{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        return urllib.request.build_opener(*handlers).open(request, timeout=10)
+
     def stop(self) -> None:
         super().stop()
         if hasattr(self, "lines"):
@@ -59,7 +109,15 @@ class FaultyCentre(DataCentre):
         }
 
     def agent_environment(self, node: str, pod: str) -> dict[str, str]:
-        return self._through_line(super().agent_environment(node, pod))
+        boot_id = self.boot_id_file(node)
+        if not boot_id.exists():
+            boot_id.write_text(str(uuid.uuid4()))
+        settings = self._through_line(super().agent_environment(node, pod))
+        return settings | {"JOULERY_BOOT_ID_FILE": str(boot_id)}
+
+    def boot_id_file(self, node: str) -> Path:
+        """What a node's agent takes for the kernel's word."""
+        return self.paths.data / f"{node}.boot-id"
 
     def _through_line(self, settings: dict[str, str]) -> dict[str, str]:
         path = Path(settings["JOULERY_KUBECONFIG"])
@@ -171,6 +229,30 @@ class Scene:
         """`kubectl patch`; `where` are further flags, such as `subresource`."""
         flags = [f"--{name}={value}" for name, value in where.items()]
         self.kubectl("patch", *which, f"--type={kind}", f"--patch={json.dumps(body)}", *flags)
+
+    def agent(self, node: str) -> Any:
+        """The agent's process on a node."""
+        return self.centre.processes.children[f"agent-{node}"]
+
+    @contextmanager
+    def gpus(self, node: str) -> Iterator[NodeGpus]:
+        """The emulated driver of a node."""
+        with NodeGpus(self.centre.emulator_data / "nvml" / f"{node}.state") as gpus:
+            yield gpus
+
+    def set_load(self, share: float) -> None:
+        """Another load for every pool, as a multiple of what one instance carries."""
+        for pool, load in self.loads.items():
+            load.step_to(share * capacity_rps(pool, pool.variants[0].name))
+
+    def carries(self) -> None:
+        """Until every pool is ready to carry its load."""
+
+        def carried(pool: Pool) -> bool:
+            rate = capacity_rps(pool, pool.variants[0].name)
+            return sum(self.live.ready(pool).values()) * rate >= self.loads[pool].rate_rps
+
+        wait_for("every pool carries its load", lambda: all(map(carried, POOLS)), 60.0)
 
     def node_of_engines(self) -> str:
         """A node on which an engine of the pool runs."""

@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from audited_need import below_need, repeated
-from fault_scene import CADENCE, POOL, POOLS, FaultyCentre, Scene
+from fault_scene import CADENCE, HIGH, LOW, POOL, POOLS, FaultyCentre, Scene
 from joulery.agent.pod_resources import PodResources
 from joulery.domain.pool import Pool
 from joulery.emulator.gpus import gpu_uuid
 from live_centre import SteppedLoad, capacity_rps, live_centre, wait_for
 
 AS_FOUND = {"faulty": {"tp4": 2}, "beside": {"tp2": 1}}
-# Shares of what one instance carries: at the low step two instances are plenty, at the high one they are short.
-LOW, HIGH = 1.2, 2.6
-RECOVERY_LIMIT_S = 90.0
+RECOVERY_LIMIT_S = 150.0
 KINDS = "inferencepools,energypolicies,energyprofiles,gpunodes,deployments,namespaces,nodes,pods,crd"
 
 
@@ -45,6 +43,7 @@ class Outcome:
     row: str
     outcome: str = "failed"
     recoverySeconds: float | None = None
+    problem: str = ""
     loadStepped: str = ""
     belowNeed: list[str] = field(default_factory=list)
     repeatedWrites: list[str] = field(default_factory=list)
@@ -74,14 +73,8 @@ def run_fault(scene: Scene, fault: Fault, outcome: Outcome) -> None:
 
 def _step(scene: Scene) -> str:
     is_low = scene.loads[POOL].rate_rps < capacity_rps(POOL, "tp4") * (LOW + HIGH) / 2.0
-    set_load(scene, HIGH if is_low else LOW)
+    scene.set_load(HIGH if is_low else LOW)
     return "up" if is_low else "down"
-
-
-def set_load(scene: Scene, share: float) -> None:
-    """Another load for every pool, as a multiple of what one instance carries."""
-    for pool, load in scene.loads.items():
-        load.step_to(share * capacity_rps(pool, pool.variants[0].name))
 
 
 def is_whole(scene: Scene, writes: int) -> bool:
@@ -189,7 +182,7 @@ def fault_scene(data: Path) -> Iterator[Scene]:
         loads = {p: stack.enter_context(SteppedLoad(live.control, str(p.key))) for p in POOLS}
         assert isinstance(live.centre, FaultyCentre)
         scene = Scene(live, live.centre, loads)
-        set_load(scene, HIGH)
+        scene.set_load(HIGH)
         wait_for("whole before any fault", lambda: is_whole(scene, 0), RECOVERY_LIMIT_S)
         yield scene
 

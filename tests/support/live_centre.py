@@ -73,12 +73,17 @@ def wait_for(what: str, look: Callable[[], T], within_s: float = 30.0) -> T:
 
 @dataclass
 class SteppedLoad:
-    """Requests of one pool at a rate that a test sets; a thread sends them a second ahead."""
+    """Requests of one pool at a rate that a test sets; a thread sends them a second ahead.
+
+    `sent` are the seconds as they were sent, as (Unix time of the first arrival, requests): a machine that is
+    busy sends some of them late.
+    """
 
     control: EmulatorControl
     pool: str
     rate_rps: float = 0.0
     steps: list[tuple[float, float]] = field(default_factory=list)
+    sent: list[tuple[float, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
@@ -105,6 +110,11 @@ class SteppedLoad:
     def rate_at(self, unix_s: float) -> float:
         """The rate set at a time."""
         return next((rate for at_s, rate in reversed(self.steps) if at_s <= unix_s), 0.0)
+
+    def arrived(self, since_s: float, until_s: float) -> float:
+        """Requests that arrived between two Unix times, each second's evenly."""
+        shares = ((min(until_s, at_s + 1.0) - max(since_s, at_s), count) for at_s, count in self.sent)
+        return sum(share * count for share, count in shares if share > 0.0)
 
     def _run(self) -> None:
         try:
@@ -135,6 +145,7 @@ class SteppedLoad:
                     raise
                 delay_s += 0.3
             else:
+                self.sent.append((time.time() + delay_s, count))
                 return
 
 
