@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -53,14 +52,6 @@ _log = logging.getLogger(__name__)
 _RENEW_S = 10.0
 
 
-class SystemClock:
-    """The machine's time."""
-
-    def now_s(self) -> float:
-        """Seconds since the Unix epoch."""
-        return time.time()
-
-
 @dataclass(frozen=True, slots=True)
 class Controller:
     """The parts of a controller that run side by side."""
@@ -89,7 +80,7 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
         directives=KubeNodes(client, fleet.gpu_node, fleet.node_uid),
         status=KubeStatus(client, fleet.pool_manifest),
         events=KubeEvents(client, fleet.pool_manifest),
-        clock=SystemClock(),
+        clock=client.clock,
     )
     decide = decider(planner_settings(settings), lambda: demand.pod_loads)
     loop = PlannerLoop(
