@@ -83,7 +83,7 @@ def _squatters(scene: Scene) -> Iterator[None]:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "squatter", "namespace": "default"},
-        "spec": {"replicas": 32, "selector": {"matchLabels": labels}, "template": pod},
+        "spec": {"replicas": 24, "selector": {"matchLabels": labels}, "template": pod},
     }
     scene.centre.apply([deployment])
     try:

@@ -1,31 +1,24 @@
-"""One data centre that faults are tried on: what a fault may touch in it, and what can be seen of it.
-
-Controller and agents reach the API server, and the controller Prometheus, through lines that a fault may spoil.
-"""
+"""One data centre that faults are tried on: what a fault may touch in it, and what can be seen of it."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import ssl
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controller_cluster import condition
-from fault_line import FaultLine
+from fault_centre import FaultyCentre
 from joulery.demo.actions import ScaleWrite, scale_writes
-from joulery.demo.datacentre import CONTROLLER, DataCentre
+from joulery.demo.datacentre import CONTROLLER
 from joulery.domain.policy import Cadence
 from joulery.domain.pool import Pool
 from joulery.emulator.gpus import NodeGpus
-from joulery.errors import ClusterError
 from live_centre import LiveCentre, SteppedLoad, capacity_rps, live_pool, wait_for
 
 POOL = live_pool("faulty", 4)
@@ -35,101 +28,6 @@ POOLS = (POOL, BYSTANDER)
 LOW, HIGH, SURGE = 0.8, 1.8, 2.6
 # Short enough that an operator's silence is seen within a fault; the Lease is renewed every ten seconds.
 CADENCE = Cadence(plan_epoch_s=10.0, demand_poll_s=1.0, clock_epoch_s=1.0, lease_timeout_s=20.0)
-
-
-_PATHS = {
-    "pods": "/api/v1",
-    "nodes": "/api/v1",
-    "deployments": "/apis/apps/v1",
-    "inferencepools.joulery.dev": "/apis/joulery.dev/v1alpha1",
-    "gpunodes.joulery.dev": "/apis/joulery.dev/v1alpha1",
-}
-
-
-class FaultyCentre(DataCentre):
-    """Controller and agents speak through `api`, the controller asks Prometheus through `metrics`.
-
-    `spoilt_environment` is added to the environment of the next controller that is started.
-    """
-
-    def __enter__(self) -> FaultyCentre:
-        self.spoilt_environment: dict[str, str] = {}
-        super().__enter__()
-        self.lines = ExitStack()
-        self.api = self.lines.enter_context(FaultLine(self.plane.server, self.plane.ca_pem))
-        self.metrics = self.lines.enter_context(FaultLine(self.prometheus.url))
-        return self
-
-    def get(self, *arguments: str) -> Any:
-        """As `kubectl get -o json`, in one request where kind and namespace are plain."""
-        kind, *rest = arguments
-        flags = [a.partition("=")[2] for a in rest if a.startswith("-n=")]
-        names = [a for a in rest if not a.startswith("-")]
-        if kind not in _PATHS or len(rest) != len(flags) + len(names):
-            return super().get(*arguments)
-        parts = [_PATHS[kind], *(f"namespaces/{n}" for n in flags), kind.partition(".")[0], *names]
-        return self._read("/".join(parts))
-
-    def send(self, method: str, path: str, body: Any = None) -> int:
-        """The status of a request to the API server as administrator."""
-        try:
-            with self._asked(method, path, body) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-
-    def _read(self, path: str) -> Any:
-        try:
-            with self._asked("GET", path) as answer:
-                return json.load(answer)
-        except OSError as error:
-            raise ClusterError(f"reading {path}: {error}") from error
-
-    def _asked(self, method: str, path: str, body: Any = None) -> Any:
-        context = ssl.create_default_context(cadata=self.plane.ca_pem.decode())
-        context.load_cert_chain(self.plane.data / "admin.crt", self.plane.data / "admin.key")
-        handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.plane.server}{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        return urllib.request.build_opener(*handlers).open(request, timeout=10)
-
-    def stop(self) -> None:
-        super().stop()
-        if hasattr(self, "lines"):
-            self.lines.close()
-
-    def controller_environment(self) -> dict[str, str]:
-        settings = self._through_line(super().controller_environment())
-        return settings | {
-            "JOULERY_PROMETHEUS_URL": self.metrics.url,
-            "JOULERY_PROMETHEUS_TIMEOUT_SECONDS": "2",
-            **self.spoilt_environment,
-        }
-
-    def agent_environment(self, node: str, pod: str) -> dict[str, str]:
-        boot_id = self.boot_id_file(node)
-        if not boot_id.exists():
-            boot_id.write_text(str(uuid.uuid4()))
-        settings = self._through_line(super().agent_environment(node, pod))
-        return settings | {"JOULERY_BOOT_ID_FILE": str(boot_id)}
-
-    def boot_id_file(self, node: str) -> Path:
-        """What a node's agent takes for the kernel's word."""
-        return self.paths.data / f"{node}.boot-id"
-
-    def _through_line(self, settings: dict[str, str]) -> dict[str, str]:
-        path = Path(settings["JOULERY_KUBECONFIG"])
-        document = json.loads(path.read_text())
-        trusted = base64.b64encode(self.api.ca_pem).decode()
-        document["clusters"][0]["cluster"] = {
-            "server": self.api.url,
-            "certificate-authority-data": trusted,
-        }
-        through = path.with_suffix(".line.kubeconfig")
-        through.write_text(json.dumps(document))
-        return settings | {"JOULERY_KUBECONFIG": str(through)}
 
 
 class ScaleLog:

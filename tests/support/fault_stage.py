@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from audited_need import below_need, repeated
-from fault_scene import CADENCE, HIGH, LOW, POOL, POOLS, FaultyCentre, Scene
+from fault_centre import FaultyCentre
+from fault_scene import CADENCE, HIGH, LOW, POOL, POOLS, Scene
 from joulery.agent.pod_resources import PodResources
 from joulery.domain.pool import Pool
 from joulery.emulator.gpus import gpu_uuid
@@ -81,9 +82,7 @@ def is_whole(scene: Scene, writes: int) -> bool:
     """Replicas were written since; every pool is Ready, runs as planned and carries its load; clocks are
     governed on exactly the GPUs of engines."""
     assert all(load.is_running for load in scene.loads.values()), "the test's own load ended"
-    if scene.readiness() != "Ready\n":
-        return False
-    if len(scene.all_writes()) <= writes:
+    if len(scene.all_writes()) <= writes or scene.readiness() != "Ready\n":
         return False
     return all(_is_as_planned(scene, pool) for pool in POOLS) and scene_locks(scene) == held_gpus(scene)
 
@@ -175,7 +174,7 @@ class FaultStage:
 def fault_scene(data: Path) -> Iterator[Scene]:
     """The data centre with two pools under load, whole."""
     with ExitStack() as stack:
-        live = stack.enter_context(live_centre(data, [p.key for p in POOLS], nodes=4, of=FaultyCentre))
+        live = stack.enter_context(live_centre(data, [p.key for p in POOLS], nodes=3, of=FaultyCentre))
         live.set_policy(cadence=CADENCE)
         for pool in POOLS:
             live.install(pool, AS_FOUND[pool.key.name])
