@@ -15,6 +15,7 @@ import fault_malformed
 import fault_metrics
 import fault_nodes
 import fault_objects
+import fault_owners
 import fault_processes
 import fault_rights
 from cluster import REPOSITORY
@@ -23,7 +24,7 @@ from fault_stage import Fault, FaultStage, Outcome, run_fault, store
 CATALOG = (
     *(fault_api.FAULTS + fault_rights.FAULTS + fault_metrics.FAULTS),
     *(fault_processes.FAULTS + fault_agents.FAULTS + fault_nodes.FAULTS),
-    *(fault_objects.FAULTS + fault_malformed.FAULTS),
+    *(fault_objects.FAULTS + fault_malformed.FAULTS + fault_owners.FAULTS),
 )
 FAULTS = {fault.name: fault for fault in CATALOG}
 SHORT = ("api-server-answers-503", "watches-cut", "operator-killed", "agent-killed")

@@ -43,9 +43,7 @@ class FaultyCentre(DataCentre):
     def apply(self, manifests: Iterable[Any]) -> None:
         """As a user would; the server checks them, and kubectl need not read its whole API to do it too."""
         listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        self.plane.kubectl(
-            "apply", "--server-side", "--validate=false", "-f", "-", stdin=json.dumps(listed)
-        )
+        self.plane.kubectl("apply", "--server-side", "--validate=false", "-f", "-", stdin=json.dumps(listed))
 
     def get(self, *arguments: str) -> Any:
         """As `kubectl get -o json`, in one request where kind and namespace are plain."""

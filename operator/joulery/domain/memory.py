@@ -37,7 +37,8 @@ class VariantMemory:
     def no_later_than(self, now_s: float) -> VariantMemory:
         """Without times of the future."""
         up_s, down_s = _bounded(self.last_up_s, now_s), _bounded(self.last_down_s, now_s)
-        return replace(self, last_up_s=up_s, last_down_s=down_s)
+        set_backs_s = tuple(min(at_s, now_s) for at_s in self.set_backs_s)
+        return replace(self, last_up_s=up_s, last_down_s=down_s, set_backs_s=set_backs_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ def test_times_of_the_future_in_a_restart_block_hold_ways_down_no_longer_than_th
     assert replicas_after(cluster, 2.0, History.restored({CHAT: block}), polls=130) < 6
 
 
+def test_set_backs_of_the_future_are_forgotten_in_time_too() -> None:
+    block = PoolMemory(variants=(VariantMemory("tp4", set_backs_s=(5.0, 9000.0)),))
+    assert block.no_later_than(10.0).variant("tp4").set_backs_s == (5.0, 10.0)
+
+
 def test_a_clock_put_back_is_a_restart_and_plans_at_once() -> None:
     cluster = Cluster([ONE_SIZE]).run(CHAT, "tp4", 2)
     cluster.now_s += HOUR_S
