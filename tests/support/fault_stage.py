@@ -22,7 +22,7 @@ from joulery.domain.pool import Pool
 from joulery.emulator.gpus import gpu_uuid
 from live_centre import SteppedLoad, capacity_rps, live_centre, wait_for
 
-AS_FOUND = {"faulty": {"tp4": 2}, "beside": {"tp2": 1}}
+AS_FOUND = {"faulty": {"tp4": 1}, "beside": {"tp2": 1}}
 RECOVERY_LIMIT_S = 150.0
 KINDS = "inferencepools,energypolicies,energyprofiles,gpunodes,deployments,namespaces,nodes,pods,crd"
 
@@ -181,8 +181,8 @@ def fault_scene(data: Path) -> Iterator[Scene]:
         loads = {p: stack.enter_context(SteppedLoad(live.control, str(p.key))) for p in POOLS}
         assert isinstance(live.centre, FaultyCentre)
         scene = Scene(live, live.centre, loads)
-        scene.set_load(HIGH)
-        wait_for("whole before any fault", lambda: is_whole(scene, 0), RECOVERY_LIMIT_S)
+        scene.set_load(LOW)
+        wait_for("whole before any fault", lambda: is_whole(scene, -1), RECOVERY_LIMIT_S)
         yield scene
 
 

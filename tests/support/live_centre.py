@@ -6,6 +6,7 @@ Its cadences are short; engines and requests keep their true times. Load is a ra
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -40,7 +41,8 @@ GUARDRAILS = Guardrails(dwell_s=5.0)
 STARTUP_S = 2.0
 SCRAPE_S = 1.0
 GPUS_PER_NODE = 8
-_TRIES = 10
+# An emulator that stalls for so long has ended.
+_MISSED_SECONDS = 5
 
 # How much longer than usual tests wait, for machines that others keep busy.
 PATIENCE = float(os.environ.get("JOULERY_TEST_PATIENCE", "1"))
@@ -93,6 +95,7 @@ class SteppedLoad:
     def __enter__(self) -> Self:
         self._over = threading.Event()
         self._failed: list[Exception] = []
+        self._ends_s = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -128,30 +131,33 @@ class SteppedLoad:
             self._failed.append(error)
 
     def _feed(self) -> None:
-        second = 0
+        second, missed = 0, 0
         began_s = time.monotonic() + 0.5
         while not self._over.is_set():
             delay_s = began_s + second - time.monotonic()
-            if self.rate_rps > 0.0:
-                self._submit(max(0.1, delay_s))
-            second += 1
+            try:
+                if self.rate_rps > 0.0:
+                    self._submit(max(0.1, delay_s))
+                missed = 0
+            except EmulatorError:
+                missed += 1
+                if missed > _MISSED_SECONDS:
+                    raise
+            # Seconds that are over are not sent late: on a machine that is busy they would pile up.
+            second = max(second + 1, math.floor(time.monotonic() - began_s))
             self._over.wait(max(0.0, began_s + second - time.monotonic() - 0.5))
 
     def _submit(self, delay_s: float) -> None:
+        """Send one second, not before the end of the last one that was sent."""
         count = max(1, round(self.rate_rps))
         arrivals = 0.95 * (np.arange(count) + 0.5) / count
         inputs, outputs = np.full(count, INPUT_TOKENS), np.full(count, OUTPUT_TOKENS)
-        for tried in range(_TRIES):
-            try:
-                self.control.submit(self.pool, arrivals, inputs, outputs, delay_s=delay_s)
-            except EmulatorError:
-                # On a machine that is busy they came too late, or before the end of a second that did.
-                if tried == _TRIES - 1:
-                    raise
-                delay_s += 0.3
-            else:
-                self.sent.append((time.time() + delay_s, count))
-                return
+        delay_s = max(delay_s, self._ends_s - time.monotonic())
+        at_s = time.time() + delay_s
+        self.control.submit(self.pool, arrivals, inputs, outputs, delay_s=delay_s)
+        # The delay counts from when the emulator heard of it, at the latest from now.
+        self._ends_s = time.monotonic() + delay_s + 1.0
+        self.sent.append((at_s, count))
 
 
 class LiveCentre:
