@@ -12,10 +12,14 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fault_line import FaultLine
+from joulery.demo import datacentre
 from joulery.demo.datacentre import DataCentre
+from joulery.emulator import controlplane
 from joulery.errors import ClusterError
+from live_centre import PATIENCE
 
 _PATHS = {
     "pods": "/api/v1",
@@ -34,7 +38,12 @@ class FaultyCentre(DataCentre):
 
     def __enter__(self) -> FaultyCentre:
         self.spoilt_environment: dict[str, str] = {}
-        super().__enter__()
+        # The programs' own limits know nothing of a machine that others keep busy.
+        with (
+            patch.object(controlplane, "READY_TIMEOUT_S", controlplane.READY_TIMEOUT_S * PATIENCE),
+            patch.object(datacentre, "_AGENT_PODS_S", 40.0 * PATIENCE),
+        ):
+            super().__enter__()
         self.lines = ExitStack()
         self.api = self.lines.enter_context(FaultLine(self.plane.server, self.plane.ca_pem))
         self.metrics = self.lines.enter_context(FaultLine(self.prometheus.url))
