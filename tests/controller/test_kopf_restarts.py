@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 
 import kopf
@@ -47,6 +48,33 @@ async def test_refused_discovery_is_tried_again_and_ends_no_other_task(
         task.cancel()
     await asyncio.wait([following, bystander], timeout=15.0)
     assert following.cancelled()
+
+
+async def test_what_fails_beside_it_is_not_shown_and_what_is_ours_is(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked_again = asyncio.Event()
+
+    def answered(_: object) -> tuple[int, object]:
+        asked_again.set()
+        return NOTHING
+
+    for path in ("/api", "/apis"):
+        api.answers["GET", path] = [(415, REFUSED), (415, REFUSED), answered]
+    registry = kopf.OperatorRegistry()
+    register(registry, lambda: None)
+    login_with(registry, client(api))
+    following = asyncio.create_task(follow_for_ever(registry, lambda: None))
+    await asyncio.wait_for(asked_again.wait(), 20.0)
+    gc.collect()
+    assert not [r for r in caplog.records if r.name == "asyncio"]
+    ours: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ours.set_exception(ValueError("ours"))
+    del ours
+    gc.collect()
+    assert [r.exc_info[0] for r in caplog.records if r.name == "asyncio" and r.exc_info] == [ValueError]
+    following.cancel()
+    await asyncio.wait([following], timeout=15.0)
 
 
 def test_kopf_never_kills_the_process() -> None:

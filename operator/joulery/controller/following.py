@@ -34,6 +34,7 @@ class Forever:
 
 async def follow_for_ever(registry: kopf.OperatorRegistry, wake: Callable[[], None]) -> None:
     """Run kopf until a signal ends it; where it fails, say why and start it again, with backoff."""
+    asyncio.get_running_loop().set_exception_handler(_reported)
     for delay_s in Forever():
         problem = await _follow(registry)
         if problem is None:
@@ -57,6 +58,12 @@ async def _follow(registry: kopf.OperatorRegistry) -> BaseException | None:
     finally:
         await end(tasks)
     return next((e for e in (task.exception() for task in ended) if e is not None), None)
+
+
+def _reported(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody awaited, but for kopf's reads that failed beside the one that is told already."""
+    if not type(context.get("exception")).__module__.startswith("kopf."):
+        loop.default_exception_handler(context)
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
