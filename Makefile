@@ -37,7 +37,7 @@ unit: $(READY) ## The tests that need no control plane: seconds
 e2e: $(READY) ## Only the tests on a real control plane
 	@$(WITH_CONTROL_PLANE) $(BIN)/pytest -m "e2e and not soak" $(PYTEST_FLAGS)
 
-soak: $(READY) ## Long campaigns: many operator kills, days of replay; figures in build/
+soak: $(READY) ## Long campaigns: operator kills, faults, days of replay; figures in build/
 	@$(WITH_CONTROL_PLANE) $(BIN)/pytest -m soak $(PYTEST_FLAGS)
 	@$(BIN)/python -m joulery evaluate --campaign
 

@@ -50,6 +50,10 @@ class ControllerSettings(BaseSettings):
     """Liveness fails after so many seconds without a cycle: several polls, the solver's limit and the first
     computation of operating points fit into it."""
 
+    solver_patience_seconds: float = Field(default=120.0, gt=0)
+    """After so many seconds without a decision the solver is taken to hang and the fallback engine plans: the
+    first decision compiles the engine model, which takes a minute without a cache."""
+
     log_level: str = "INFO"
     """Python's name of the lowest level that is logged."""
 

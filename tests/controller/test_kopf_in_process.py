@@ -8,7 +8,7 @@ from typing import Any
 import kopf
 import pytest
 
-from joulery.controller.app import Forever, kopf_settings
+from joulery.controller.following import Forever, kopf_settings
 from joulery.controller.watch import SpecChanges, register
 
 

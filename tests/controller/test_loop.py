@@ -91,6 +91,14 @@ async def test_cycle_woken_between_polls_reads_no_new_demand() -> None:
     assert rig.demand.polls == 2
 
 
+async def test_demand_is_polled_at_once_where_the_clock_was_put_back() -> None:
+    rig = Rig()
+    await rig.loop.run_cycle()
+    rig.clock.at_s -= 3600.0
+    await rig.loop.run_cycle()
+    assert rig.demand.polls == 2
+
+
 async def test_new_pool_is_polled_at_once() -> None:
     other = pool(ObjectKey("llm", "other"))
     rig = Rig(observation(), observation([pool(), other]))

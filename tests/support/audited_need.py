@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 
 from joulery.demo.actions import ScaleWrite
 from joulery.domain.pool import Pool
-from live_centre import SteppedLoad, capacity_rps
+from live_centre import PATIENCE, SteppedLoad, capacity_rps
 
 # A rate is taken over four scrapes of a second, and read once a second: what was observed at a write lies
 # between the rates that were injected within so long before it.
-OBSERVED_OVER_S = 8.0
+OBSERVED_OVER_S = 8.0 * PATIENCE
+_RATE_WINDOW_S = 4.0
 
 
 def below_need(
@@ -41,4 +42,8 @@ def repeated(writes: Iterable[ScaleWrite]) -> list[tuple[str, str]]:
 def _least_rate(load: SteppedLoad, at_s: float) -> float:
     since_s = at_s - OBSERVED_OVER_S
     within = [rate for step_s, rate in load.steps if since_s <= step_s <= at_s]
-    return min([load.rate_at(since_s), *within])
+    ends_s = (
+        since_s + _RATE_WINDOW_S + offset_s for offset_s in range(round(OBSERVED_OVER_S - _RATE_WINDOW_S) + 1)
+    )
+    arrived = [load.arrived(end_s - _RATE_WINDOW_S, end_s) / _RATE_WINDOW_S for end_s in ends_s]
+    return min([load.rate_at(since_s), *within, *arrived])

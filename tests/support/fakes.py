@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry
 
+from joulery.controller.deciding import Decider
 from joulery.controller.health import Health
 from joulery.controller.loop import PlannerLoop, Ports
 from joulery.controller.wakeup import Wakeup
@@ -260,8 +261,7 @@ class Rig:
         )
         self.loop = PlannerLoop(
             ports,
-            self._decide,
-            executor=self.executor,
+            Decider(self._decide, self.executor),
             metrics=self.metrics,
             health=self.health,
             wakeup=self.wakeup,

@@ -18,7 +18,6 @@ from yarl import URL
 
 from joulery.emulator.pki import Authority
 
-# Answers come uncompressed, so that they can be rewritten.
 _HOP_BY_HOP = {"host", "accept-encoding", "connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -131,6 +130,8 @@ class FaultLine:
 
     async def _passed_on(self, request: web.Request, how: Spoilt) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
+        # Left out, the client asks for gzip by itself, which nobody could rewrite.
+        headers["Accept-Encoding"] = "identity"
         url = URL(self._target + request.raw_path, encoded=True)
         timeout = aiohttp.ClientTimeout(total=None)
         body = await request.read()

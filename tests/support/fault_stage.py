@@ -1,139 +1,30 @@
-"""One data centre that faults are tried on: our processes reach API server and Prometheus through fault lines."""
+"""Strikes a fault, cures it, and judges what came of it; a stage that a failed fault left dirty is built anew.
+
+With each cure the load of all pools steps, up and down in turn: whole again means that a new plan was acted on.
+"""
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import json
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from audited_need import below_need, repeated
-from controller_cluster import condition
-from fault_line import FaultLine
-from joulery.demo.datacentre import CONTROLLER, DataCentre
-from joulery.domain.policy import Cadence
-from live_centre import LiveCentre, SteppedLoad, capacity_rps, live_centre, live_pool, wait_for
+from fault_centre import FaultyCentre
+from fault_scene import CADENCE, HIGH, LOW, POOL, POOLS, Scene
+from joulery.agent.pod_resources import PodResources
+from joulery.domain.pool import Pool
+from joulery.emulator.gpus import gpu_uuid
+from live_centre import SteppedLoad, capacity_rps, live_centre, wait_for
 
-POOL = live_pool("faulty", 4)
-AS_FOUND = {"tp4": 2}
-OBJECTS = ("inferencepools", "energypolicies", "energyprofiles", "gpunodes")
-# Short enough that an operator's silence is seen within a fault; the Lease is renewed every ten seconds.
-CADENCE = Cadence(plan_epoch_s=10.0, demand_poll_s=1.0, clock_epoch_s=1.0, lease_timeout_s=20.0)
-
-
-class FaultyCentre(DataCentre):
-    """Controller and agents speak through `api`, the controller asks Prometheus through `metrics`."""
-
-    def __enter__(self) -> FaultyCentre:
-        super().__enter__()
-        self.lines = ExitStack()
-        self.api = self.lines.enter_context(FaultLine(self.plane.server, self.plane.ca_pem))
-        self.metrics = self.lines.enter_context(FaultLine(self.prometheus.url))
-        return self
-
-    def stop(self) -> None:
-        super().stop()
-        if hasattr(self, "lines"):
-            self.lines.close()
-
-    def controller_environment(self) -> dict[str, str]:
-        settings = self._through_line(super().controller_environment())
-        return settings | {
-            "JOULERY_PROMETHEUS_URL": self.metrics.url,
-            "JOULERY_PROMETHEUS_TIMEOUT_SECONDS": "2",
-        }
-
-    def agent_environment(self, node: str, pod: str) -> dict[str, str]:
-        return self._through_line(super().agent_environment(node, pod))
-
-    def _through_line(self, settings: dict[str, str]) -> dict[str, str]:
-        path = Path(settings["JOULERY_KUBECONFIG"])
-        document = json.loads(path.read_text())
-        trusted = base64.b64encode(self.api.ca_pem).decode()
-        document["clusters"][0]["cluster"] = {
-            "server": self.api.url,
-            "certificate-authority-data": trusted,
-        }
-        through = path.with_suffix(".line.kubeconfig")
-        through.write_text(json.dumps(document))
-        return settings | {"JOULERY_KUBECONFIG": str(through)}
-
-
-@dataclass
-class Scene:
-    """What a fault may touch and look at."""
-
-    live: LiveCentre
-    centre: FaultyCentre
-    load: SteppedLoad
-
-    @property
-    def controller(self) -> Any:
-        return self.centre.processes.children[CONTROLLER]
-
-    def readiness(self) -> str:
-        """What /readyz says; empty where nothing answers."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(f"{self.centre.controller_url}/readyz", timeout=2) as page:
-                return str(page.read().decode())
-        except urllib.error.HTTPError as error:
-            return error.read().decode()
-        except OSError:
-            return ""
-
-    def held_up(self, reason: str) -> None:
-        wait_for(f"readiness names {reason}", lambda: self.readiness().startswith(reason))
-
-    def tells(self, kind: str, status: str, *wanted: str) -> None:
-        def told() -> bool:
-            found = condition(self.live.pool(POOL), kind)
-            return found.get("status") == status and (not wanted or found["reason"] in wanted)
-
-        wait_for(f"{kind} is {status} {wanted}", told)
-
-    def is_whole(self, since: int) -> bool:
-        """Cycles go on, the pool is Ready on fresh metrics, asked = ready = target carries the load, and clocks
-        are governed on exactly the GPUs of engines."""
-        if self.readiness() != "Ready\n" or self.cycles() <= since:
-            return False
-        status = self.live.pool(POOL).get("status", {})
-        conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
-        if any(conditions.get(k) != "True" for k in ("MetricsAvailable", "Planned", "Actuated", "Ready")):
-            return False
-        asked, ready = self.live.replicas(POOL), self.live.ready(POOL)
-        target = {v["name"]: v.get("targetReplicas") for v in status["variants"]}
-        carried = sum(ready.values()) * capacity_rps(POOL, "tp4")
-        locked = len(self.live.locked())
-        return (
-            asked == ready == target and carried >= self.load.rate_rps and locked == 4 * sum(ready.values())
-        )
-
-    def cycles(self) -> int:
-        return sum(line["message"] == "cycle" for line in self.live.log_lines())
-
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        return self.centre.plane.kubectl(*arguments, stdin=stdin).stdout
-
-    @contextmanager
-    def revoked(self, role: str, spare: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Iterator[None]:
-        """Without the rules that `spare` changes, while inside."""
-        rules = self.centre.get(*role.split())["rules"]
-        self._grant(role, [spare(rule) for rule in rules])
-        try:
-            yield
-        finally:
-            self._grant(role, rules)
-
-    def _grant(self, role: str, rules: list[Any]) -> None:
-        patch = json.dumps([{"op": "replace", "path": "/rules", "value": rules}])
-        self.kubectl("patch", *role.split(), "--type=json", f"--patch={patch}")
+AS_FOUND = {"faulty": {"tp4": 1}, "beside": {"tp2": 1}}
+RECOVERY_LIMIT_S = 150.0
+KINDS = "inferencepools,energypolicies,energyprofiles,gpunodes,deployments,namespaces,nodes,pods,crd"
 
 
 @dataclass(frozen=True)
@@ -145,41 +36,172 @@ class Fault:
     strike: Callable[[Scene], None]
 
 
-def run_fault(scene: Scene, fault: Fault) -> dict[str, Any]:
-    """Strike, cure, and measure until the system is whole; then judge what happened meanwhile."""
+@dataclass
+class Outcome:
+    """One row of build/soak.json."""
+
+    name: str
+    row: str
+    outcome: str = "failed"
+    recoverySeconds: float | None = None
+    problem: str = ""
+    loadStepped: str = ""
+    belowNeed: list[str] = field(default_factory=list)
+    repeatedWrites: list[str] = field(default_factory=list)
+    halfApplied: list[str] = field(default_factory=list)
+    finalizers: list[str] = field(default_factory=list)
+    leakedClocks: list[str] = field(default_factory=list)
+
+    @property
+    def harm(self) -> dict[str, list[str]]:
+        """What must never happen, where it did."""
+        return {k: v for k, v in asdict(self).items() if isinstance(v, list) and v}
+
+
+def run_fault(scene: Scene, fault: Fault, outcome: Outcome) -> None:
+    """Strike, cure, and measure until the system is whole; the outcome is filled in whatever comes."""
     began_s = time.time()
-    fault.strike(scene)
-    cured_s, cycles = time.monotonic(), scene.cycles()
-    wait_for(f"whole again after {fault.name}", lambda: scene.is_whole(cycles), 60.0)
-    recovery_s = time.monotonic() - cured_s
-    writes = scene.live.writes(POOL)
-    fresh = [w for w in writes if w.at_s >= began_s]
-    below = below_need(POOL, writes, scene.load, AS_FOUND) if fresh else []
-    objects = scene.centre.get(",".join(f"{k}.joulery.dev" for k in OBJECTS), "-A")["items"]
-    kept = [o["metadata"]["name"] for o in objects if o["metadata"].get("finalizers")]
-    owned = len([g for g in scene.live.gpus() if g.get("ownerPod")])
-    return {
-        "name": fault.name,
-        "row": fault.row,
-        "outcome": "recovered",
-        "recoverySeconds": round(recovery_s, 1),
-        "belowNeed": len(below),
-        "repeatedWrites": len(repeated(fresh)),
-        "finalizers": len(kept),
-        "leakedClocks": max(0, len(scene.live.locked()) - owned),
-    }
+    try:
+        fault.strike(scene)
+        cured_s, writes = time.monotonic(), len(scene.all_writes())
+        outcome.loadStepped = _step(scene)
+        wait_for(f"whole again after {fault.name}", lambda: is_whole(scene, writes), RECOVERY_LIMIT_S)
+        outcome.recoverySeconds = round(time.monotonic() - cured_s, 1)
+        outcome.outcome = "recovered"
+    finally:
+        _judge(scene, outcome, began_s)
+
+
+def _step(scene: Scene) -> str:
+    is_low = scene.loads[POOL].rate_rps < capacity_rps(POOL, "tp4") * (LOW + HIGH) / 2.0
+    scene.set_load(HIGH if is_low else LOW)
+    return "up" if is_low else "down"
+
+
+def is_whole(scene: Scene, writes: int) -> bool:
+    """Replicas were written since; every pool is Ready, runs as planned and carries its load; clocks are
+    governed on exactly the GPUs of engines."""
+    assert all(load.is_running for load in scene.loads.values()), "the test's own load ended"
+    if len(scene.all_writes()) <= writes or scene.readiness() != "Ready\n":
+        return False
+    return all(_is_as_planned(scene, pool) for pool in POOLS) and scene_locks(scene) == held_gpus(scene)
+
+
+def _is_as_planned(scene: Scene, pool: Pool) -> bool:
+    status = scene.live.pool(pool).get("status", {})
+    conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
+    if any(conditions.get(k) != "True" for k in ("MetricsAvailable", "Planned", "Actuated", "Ready")):
+        return False
+    asked, ready = scene.live.replicas(pool), scene.live.ready(pool)
+    carried = sum(ready.values()) * capacity_rps(pool, pool.variants[0].name)
+    return asked == ready == _target(status) and carried >= scene.loads[pool].rate_rps
+
+
+def _target(status: dict[str, Any]) -> dict[str, int | None]:
+    return {v["name"]: v.get("targetReplicas") for v in status.get("variants", ())}
+
+
+def scene_locks(scene: Scene) -> set[str]:
+    """UUIDs of GPUs whose clocks are locked, by the emulated driver's own word."""
+    locked = (name.partition("/") for name in scene.live.locked())
+    return {gpu_uuid(node, int(index)) for node, _, index in locked}
+
+
+def held_gpus(scene: Scene) -> set[str]:
+    """UUIDs of GPUs that engines of our pools hold, by the word of the kubelets, which agents hear too."""
+    return asyncio.run(_held(scene))
+
+
+async def _held(scene: Scene) -> set[str]:
+    ours = {pool.key.namespace for pool in POOLS}
+    held: set[str] = set()
+    for node in scene.live.control.nodes:
+        kubelet = PodResources(scene.centre.emulator_data / "pr" / f"{node}.sock", 5.0)
+        try:
+            held |= {d for p in await kubelet.list() if p.namespace in ours for d in p.device_ids}
+        finally:
+            await kubelet.close()
+    return held
+
+
+def _judge(scene: Scene, outcome: Outcome, began_s: float) -> None:
+    """Fill in what must be empty."""
+    for pool in POOLS:
+        fresh = [w for w in scene.writes(pool) if w.at_s >= began_s]
+        outcome.belowNeed += below_need(pool, fresh, scene.loads[pool], scene.asked_at(pool, began_s))
+        outcome.repeatedWrites += [f"{target} by {agent}" for target, agent in repeated(fresh)]
+        asked, target = scene.live.replicas(pool), _target(scene.live.pool(pool).get("status", {}))
+        differing = (n for n in asked if asked[n] != target.get(n))
+        outcome.halfApplied += [f"{n}: {asked[n]} asked, {target.get(n)} planned" for n in differing]
+    outcome.finalizers += _kept(scene)
+    outcome.leakedClocks += sorted(scene_locks(scene) - held_gpus(scene))
+
+
+def _kept(scene: Scene) -> list[str]:
+    """Objects with a finalizer that is not the API server's own, and all but pods that are stuck in deletion."""
+    items = scene.centre.get(KINDS, "-A")["items"]
+    return [
+        f"{o['kind']} {o['metadata']['name']}"
+        for o in items
+        if [
+            f for f in o["metadata"].get("finalizers", ()) if ".k8s.io" not in f and f != "foregroundDeletion"
+        ]
+        or (o["metadata"].get("deletionTimestamp") and o["kind"] != "Pod")
+    ]
+
+
+class FaultStage:
+    """The scene that faults are tried on; built when it is first asked for, and anew after `discard`."""
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+        self._scene: Scene | None = None
+
+    def scene(self) -> Scene:
+        """A whole data centre."""
+        if self._scene is None:
+            self._scene = self._open.enter_context(fault_scene(self._folder()))
+        return self._scene
+
+    def discard(self) -> None:
+        """End what runs; the next fault gets another."""
+        self._scene = None
+        self._open.close()
 
 
 @contextmanager
-def fault_stage(data: Path) -> Iterator[Scene]:
-    """The data centre with one pool under steady load, whole."""
-    with live_centre(data, [POOL.key], nodes=3, of=FaultyCentre) as live:
+def fault_scene(data: Path) -> Iterator[Scene]:
+    """The data centre with two pools under load, whole."""
+    with ExitStack() as stack:
+        live = stack.enter_context(live_centre(data, [p.key for p in POOLS], nodes=3, of=FaultyCentre))
         live.set_policy(cadence=CADENCE)
-        live.install(POOL, AS_FOUND)
-        with SteppedLoad(live.control, str(POOL.key)) as load:
-            centre = live.centre
-            assert isinstance(centre, FaultyCentre)
-            scene = Scene(live, centre, load)
-            load.step_to(1.5 * capacity_rps(POOL, "tp4"))
-            wait_for("whole before any fault", lambda: scene.is_whole(0), 90.0)
-            yield scene
+        for pool in POOLS:
+            live.install(pool, AS_FOUND[pool.key.name])
+        loads = {p: stack.enter_context(SteppedLoad(live.control, str(p.key))) for p in POOLS}
+        assert isinstance(live.centre, FaultyCentre)
+        scene = Scene(live, live.centre, loads)
+        scene.set_load(LOW)
+        wait_for("whole before any fault", lambda: is_whole(scene, -1), RECOVERY_LIMIT_S)
+        yield scene
+
+
+def store(path: Path, outcomes: Sequence[Outcome], catalog: Collection[str]) -> None:
+    """Put rows into build/soak.json beside what other campaigns and earlier parts of this one wrote."""
+    path.parent.mkdir(exist_ok=True)
+    document = json.loads(path.read_text()) if path.exists() else {}
+    earlier = {row["name"]: row for row in document.get("faults", ()) if row["name"] in catalog}
+    rows = list((earlier | {o.name: asdict(o) for o in outcomes}).values())
+    document |= {"schemaVersion": 1, "faults": rows, "faultTotals": _totals(rows)}
+    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    recovered = [row["recoverySeconds"] for row in rows if row["outcome"] == "recovered"]
+    harm = ("belowNeed", "repeatedWrites", "halfApplied", "finalizers", "leakedClocks")
+    return {
+        "faults": len(rows),
+        "recovered": len(recovered),
+        "longestRecoverySeconds": max(recovered, default=None),
+        **{kind: sum(len(row[kind]) for row in rows) for kind in harm},
+    }

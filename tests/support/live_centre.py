@@ -6,6 +6,8 @@ Its cadences are short; engines and requests keep their true times. Load is a ra
 from __future__ import annotations
 
 import json
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from joulery.demo.datacentre import CONTROLLER, DataCentre, DataCentrePaths
 from joulery.domain.keys import ObjectKey
 from joulery.domain.policy import Cadence, ClockBounds, Guardrails, Policy
 from joulery.domain.pool import Mode, Pool
-from joulery.emulator.control_client import EmulatorControl
+from joulery.emulator.control_client import EmulatorControl, EmulatorError
 from joulery.emulator.gpus import NodeGpus
 from joulery.serving.catalog import PointCatalog
 from joulery.serving.mix import of_requests
@@ -39,6 +41,11 @@ GUARDRAILS = Guardrails(dwell_s=5.0)
 STARTUP_S = 2.0
 SCRAPE_S = 1.0
 GPUS_PER_NODE = 8
+# An emulator that stalls for so long has ended.
+_MISSED_SECONDS = 5
+
+# How much longer than usual tests wait, for machines that others keep busy.
+PATIENCE = float(os.environ.get("JOULERY_TEST_PATIENCE", "1"))
 
 T = TypeVar("T")
 Manifest = Mapping[str, Any]
@@ -63,25 +70,32 @@ def capacity_rps(pool: Pool, variant: str) -> float:
 
 def wait_for(what: str, look: Callable[[], T], within_s: float = 30.0) -> T:
     """The first truthy answer; AssertionError with the last one when time is up."""
-    deadline_s = time.monotonic() + within_s
+    deadline_s = time.monotonic() + within_s * PATIENCE
     while not (seen := look()):
-        assert time.monotonic() < deadline_s, f"{what}: not within {within_s:.0f} s; last seen {seen!r}"
-        time.sleep(0.1)
+        late = f"{what}: not within {within_s * PATIENCE:.0f} s; last seen {seen!r}"
+        assert time.monotonic() < deadline_s, late
+        time.sleep(0.1 * PATIENCE)
     return seen
 
 
 @dataclass
 class SteppedLoad:
-    """Requests of one pool at a rate that a test sets; a thread sends them a second ahead."""
+    """Requests of one pool at a rate that a test sets; a thread sends them a second ahead.
+
+    `sent` are the seconds as they were sent, as (Unix time of the first arrival, requests): a machine that is
+    busy sends some of them late.
+    """
 
     control: EmulatorControl
     pool: str
     rate_rps: float = 0.0
     steps: list[tuple[float, float]] = field(default_factory=list)
+    sent: list[tuple[float, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
         self._failed: list[Exception] = []
+        self._ends_s = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -90,6 +104,11 @@ class SteppedLoad:
         self._over.set()
         self._thread.join(10.0)
         assert not self._failed, self._failed
+
+    @property
+    def is_running(self) -> bool:
+        """Whether requests are still sent."""
+        return not self._failed
 
     def step_to(self, rate_rps: float) -> None:
         """Another rate from the next second on, noted in `steps` as (Unix time, rate)."""
@@ -100,6 +119,11 @@ class SteppedLoad:
         """The rate set at a time."""
         return next((rate for at_s, rate in reversed(self.steps) if at_s <= unix_s), 0.0)
 
+    def arrived(self, since_s: float, until_s: float) -> float:
+        """Requests that arrived between two Unix times, each second's evenly."""
+        shares = ((min(until_s, at_s + 1.0) - max(since_s, at_s), count) for at_s, count in self.sent)
+        return sum(share * count for share, count in shares if share > 0.0)
+
     def _run(self) -> None:
         try:
             self._feed()
@@ -107,20 +131,33 @@ class SteppedLoad:
             self._failed.append(error)
 
     def _feed(self) -> None:
-        second = 0
+        second, missed = 0, 0
         began_s = time.monotonic() + 0.5
         while not self._over.is_set():
             delay_s = began_s + second - time.monotonic()
-            if self.rate_rps > 0.0:
-                self._submit(max(0.1, delay_s))
-            second += 1
+            try:
+                if self.rate_rps > 0.0:
+                    self._submit(max(0.1, delay_s))
+                missed = 0
+            except EmulatorError:
+                missed += 1
+                if missed > _MISSED_SECONDS:
+                    raise
+            # Seconds that are over are not sent late: on a machine that is busy they would pile up.
+            second = max(second + 1, math.floor(time.monotonic() - began_s))
             self._over.wait(max(0.0, began_s + second - time.monotonic() - 0.5))
 
     def _submit(self, delay_s: float) -> None:
+        """Send one second, not before the end of the last one that was sent."""
         count = max(1, round(self.rate_rps))
         arrivals = 0.95 * (np.arange(count) + 0.5) / count
         inputs, outputs = np.full(count, INPUT_TOKENS), np.full(count, OUTPUT_TOKENS)
+        delay_s = max(delay_s, self._ends_s - time.monotonic())
+        at_s = time.time() + delay_s
         self.control.submit(self.pool, arrivals, inputs, outputs, delay_s=delay_s)
+        # The delay counts from when the emulator heard of it, at the latest from now.
+        self._ends_s = time.monotonic() + delay_s + 1.0
+        self.sent.append((at_s, count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +293,7 @@ def live_centre(
     )
     with centre:
         live = LiveCentre(centre, rhythm)
-        centre.wait("emulated nodes", lambda: live.control.is_ready, 60.0)
+        centre.wait("emulated nodes", lambda: live.control.is_ready, 60.0 * PATIENCE)
         live.set_policy()
         centre.start_agents(live.control.nodes)
         centre.start_controller()

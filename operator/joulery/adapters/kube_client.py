@@ -20,6 +20,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from joulery import __version__
+from joulery.adapters.cluster_clock import ClusterClock
 from joulery.adapters.kube_errors import CLIENT_ERRORS, ThrottledError, translate
 from joulery.errors import UnavailableError
 
@@ -87,6 +88,7 @@ class KubeClient:
     def __init__(self, api: ApiClient, *, timeout_s: float = 10.0) -> None:
         self._api = api
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=5.0)
+        self.clock = ClusterClock()
 
     @property
     def connection(self) -> Connection:
@@ -170,8 +172,10 @@ class KubeClient:
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _call(self, method: str, path: str, operation: str, **request: Any) -> dict[str, Any]:
+        sent_s = self.clock.unix_s()
         try:
             async with await self._send(method, path, timeout=self._timeout, **request) as response:
+                self.clock.heard(response.headers.get("Date"), sent_s)
                 await _raise_for_status(response)
                 body: dict[str, Any] = json.loads(await response.read())
                 return body

@@ -86,8 +86,10 @@ class KubeFleet:
 
     async def read(self) -> Observation:
         """The snapshot. Raises ClusterError; MissingKindError where our CRDs are not installed."""
-        observed_at_s = time.time()
+        began_s = time.monotonic()
         lists = await self._list()
+        # Known by now even in the first cycle: when the first of the lists was asked for, by the cluster's clock.
+        observed_at_s = self._client.clock.now_s() - (time.monotonic() - began_s)
         self._pool_manifests = {key_of(m): m for m in lists.pools}
         self._gpu_node_manifests = lists.gpu_nodes
         self._node_uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in lists.nodes}

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -29,9 +28,11 @@ from joulery.adapters.kube_targets import TargetReader
 from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.adapters.pod_watch import PodWatch
 from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusAccess, PrometheusClient, PrometheusDemand
+from joulery.controller.deciding import Decide, Decider
+from joulery.controller.following import end, follow_for_ever
 from joulery.controller.health import Health, health_app, serve
 from joulery.controller.login import login_with
-from joulery.controller.loop import Decide, PlannerLoop, Ports
+from joulery.controller.loop import PlannerLoop, Ports
 from joulery.controller.wakeup import Wakeup
 from joulery.controller.watch import register
 from joulery.domain.demand import Demand
@@ -49,27 +50,6 @@ _log = logging.getLogger(__name__)
 
 # A third of the Lease's own duration, so that two losses in a row do no harm.
 _RENEW_S = 10.0
-
-
-class SystemClock:
-    """The machine's time."""
-
-    def now_s(self) -> float:
-        """Seconds since the Unix epoch."""
-        return time.time()
-
-
-class Forever:
-    """Backoff for kopf that never gives up, and is never late by more than 3 s.
-
-    kopf's default ends the process within a minute of a 403, and after an outage comes back up to 21 s late.
-    """
-
-    def __iter__(self) -> Iterator[float]:
-        delay_s = 0.25
-        while True:
-            yield delay_s
-            delay_s = min(2.0 * delay_s, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +80,12 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
         directives=KubeNodes(client, fleet.gpu_node, fleet.node_uid),
         status=KubeStatus(client, fleet.pool_manifest),
         events=KubeEvents(client, fleet.pool_manifest),
-        clock=SystemClock(),
+        clock=client.clock,
     )
+    decide = decider(planner_settings(settings), lambda: demand.pod_loads)
     loop = PlannerLoop(
         ports,
-        decider(planner_settings(settings), lambda: demand.pod_loads),
-        executor=executor,
+        Decider(decide, executor, settings.solver_patience_seconds),
         metrics=metrics,
         health=health,
         wakeup=wakeup,
@@ -166,29 +146,22 @@ async def run(settings: ControllerSettings) -> None:
 
 
 async def _run_beside_kopf(client: KubeClient, controller: Controller) -> None:
+    """All side by side; the first that ends, ends the others: kopf after a signal, the rest never."""
     registry = kopf.OperatorRegistry()
     register(registry, controller.wakeup.set)
     login_with(registry, client)
-    # kopf first: at its end it cancels every task that was created after it started.
-    tasks = list(
-        await kopf.spawn_tasks(registry=registry, settings=kopf_settings(), clusterwide=True, standalone=True)
-    )
-    tasks += [
+    tasks = [
+        asyncio.create_task(follow_for_ever(registry, controller.wakeup.set), name="kopf"),
         asyncio.create_task(controller.loop.run(), name="planner"),
         asyncio.create_task(controller.pods.run(), name="pods"),
         asyncio.create_task(keep_lease(controller.lease, controller.health, controller.loop), name="lease"),
     ]
-    await kopf.run_tasks(tasks)
-
-
-def kopf_settings() -> kopf.OperatorSettings:
-    """Settings of kopf: no postings of its own; scanning stays on, so that CRDs may come and go."""
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    settings.networking.request_timeout = 30.0
-    settings.networking.connect_timeout = 5.0
-    settings.networking.error_backoffs = Forever()
-    return settings
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(tasks)
+    for task in ended:
+        task.result()
 
 
 async def keep_lease(lease: Lease, health: Health, loop: PlannerLoop, *, every_s: float = _RENEW_S) -> None:

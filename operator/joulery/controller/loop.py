@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from joulery.adapters.kube_errors import MissingKindError
+from joulery.controller.deciding import Decider
 from joulery.controller.health import Health
 from joulery.controller.reports import reports_of
 from joulery.controller.telling import Cycle, Telling
@@ -45,8 +45,6 @@ from joulery.telemetry.metrics import ControllerMetrics
 
 _log = logging.getLogger(__name__)
 
-Decide = Callable[[Observation, Mapping[ObjectKey, Demand], History], Decision]
-
 _RETRY_FIRST_S = 1.0
 _RETRY_LONGEST_S = 10.0
 
@@ -65,21 +63,19 @@ class Ports:
 
 
 class PlannerLoop:
-    """Runs cycles for ever; `decide` is pure and runs in a one-thread executor."""
+    """Runs cycles for ever."""
 
     def __init__(
         self,
         ports: Ports,
-        decide: Decide,
+        decider: Decider,
         *,
-        executor: Executor,
         metrics: ControllerMetrics,
         health: Health,
         wakeup: Wakeup,
     ) -> None:
         self._ports = ports
-        self._decide = decide
-        self._executor = executor
+        self._decider = decider
         self._metrics = metrics
         self._health = health
         self._wakeup = wakeup
@@ -134,7 +130,7 @@ class PlannerLoop:
         # 3. Decide: pure, off the event loop.
         with self._timed("decide"):
             before = self._history or History.restored(observation.memories)
-            decision = await self._decided(observation, demand, before)
+            decision = await self._decider.decide(observation, demand, before)
         if decision.plan.made_at_s == observation.fleet.observed_at_s:
             self._metrics.plans.labels(decision.plan.kind.value).inc()
         self.plan_id = decision.plan.id
@@ -180,19 +176,12 @@ class PlannerLoop:
         polled_s, demand = self._polled
         pools = [state.pool for state in observation.fleet.pools]
         now_s = self._ports.clock.now_s()
-        # A tenth of slack, since a cycle's own time shifts the next one.
-        due = now_s - polled_s >= 0.9 * self._cadence.demand_poll_s
+        # A tenth of slack, since a cycle's own time shifts the next one; a clock may have been put back.
+        due = not 0.0 <= now_s - polled_s < 0.9 * self._cadence.demand_poll_s
         if due or any(pool.key not in demand for pool in pools):
             demand = await self._ports.demand.read(pools, now_s)
             self._polled = (now_s, demand)
         return demand
-
-    async def _decided(
-        self, observation: Observation, demand: Mapping[ObjectKey, Demand], history: History
-    ) -> Decision:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._decide, observation, demand, history
-        )
 
     async def _scale(
         self, changes: Sequence[ScaleChange], step_id: str

@@ -5,7 +5,7 @@ Written before the action it guards. Losing it makes Joulery slower, never wrong
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,12 @@ class VariantMemory:
     held_by: str | None = None
     asked_replicas: int | None = None
 
+    def no_later_than(self, now_s: float) -> VariantMemory:
+        """Without times of the future."""
+        up_s, down_s = _bounded(self.last_up_s, now_s), _bounded(self.last_down_s, now_s)
+        set_backs_s = tuple(min(at_s, now_s) for at_s in self.set_backs_s)
+        return replace(self, last_up_s=up_s, last_down_s=down_s, set_backs_s=set_backs_s)
+
 
 @dataclass(frozen=True, slots=True)
 class PoolMemory:
@@ -53,3 +59,12 @@ class PoolMemory:
     def variant(self, name: str) -> VariantMemory:
         """Memory of one variant, empty where nothing was remembered."""
         return next((v for v in self.variants if v.variant == name), VariantMemory(name))
+
+    def no_later_than(self, now_s: float) -> PoolMemory:
+        """Without times of the future: a clock that was ahead must not hold a way down until they are reached."""
+        variants = tuple(v.no_later_than(now_s) for v in self.variants)
+        return replace(self, planned_at_s=_bounded(self.planned_at_s, now_s), variants=variants)
+
+
+def _bounded(at_s: float | None, now_s: float) -> float | None:
+    return None if at_s is None else min(at_s, now_s)

@@ -23,6 +23,7 @@ class ControlServer:
     GET /status: the summary so far. POST /schedule {pool, schedule, delaySeconds or startSeconds}: requests of an NPZ
     file (`arrival_s`, `input_tokens`, `output_tokens`) arrive from now plus delay, or from that model time.
     POST /outcomes: write files.
+    POST /mishap {kind, name}: what `EmulatedWorld.mishap` lets go wrong.
     """
 
     def __init__(self, world: EmulatedWorld, outcomes: Path) -> None:
@@ -34,6 +35,7 @@ class ControlServer:
             web.get("/status", self._status),
             web.post("/schedule", self._schedule),
             web.post("/outcomes", self._write),
+            web.post("/mishap", self._mishap),
         ]
         application = web.Application()
         application.add_routes(routes)
@@ -68,6 +70,14 @@ class ControlServer:
         except (ConfigError, KeyError, OSError, ValueError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
         return web.json_response({"startsAtSeconds": start_s, "requests": len(arrivals)})
+
+    async def _mishap(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+            self._world.mishap(body["kind"], body["name"])
+        except (ConfigError, KeyError, ValueError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+        return web.json_response({})
 
     async def _write(self, _request: web.Request) -> web.Response:
         outcomes = self._world.outcomes()

@@ -92,6 +92,10 @@ class EmulatorControl:
         body = {"pool": pool, "schedule": str(path), "delaySeconds": delay_s, "startSeconds": start_s}
         return float(self._call("POST", "/schedule", body)["startsAtSeconds"])
 
+    def mishap(self, kind: str, name: str) -> None:
+        """Let something go wrong with a pod (`namespace/name`) or a node, by `EmulatedWorld.mishap`'s kinds."""
+        self._call("POST", "/mishap", {"kind": kind, "name": name})
+
     def outcomes(self) -> RecordedOutcomes:
         """Have it write its outcomes now, and read them."""
         return read_outcomes(Path(self._call("POST", "/outcomes", {})["folder"]))

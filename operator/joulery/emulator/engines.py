@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from joulery.domain.keys import ObjectKey
 from joulery.emulator.accounts import PoolAccount, PoolTruth
 from joulery.emulator.addresses import PodAddresses
 from joulery.emulator.engine_options import EngineOptions, flags, read_options
@@ -75,14 +76,9 @@ class EmulatedEngines:
             return inside.address
         options = read_options(pod.arguments)
         instance = self._instance(pod, options, account.pool)
-        page = EnginePage(
-            account.pool.metrics,
-            options.served_model_name,
-            options.max_model_length or account.pool.truth.parameters.max_model_length,
-        )
         inside = self._foreign(pod, gpus, options.port)
-        inside.account, inside.instance, inside.page = account, instance, page
-        inside.site.pages = {"/metrics": lambda: _render(page, instance), "/health": lambda: b""}
+        inside.account, inside.instance, inside.page = account, instance, _page(account.pool, options)
+        _publish(inside)
         account.starts += 1
         self._pods[pod.uid] = inside
         return inside.address
@@ -123,6 +119,37 @@ class EmulatedEngines:
         if inside.instance is not None and inside.account is not None:
             inside.account.traffic.lost(inside.instance.end())
             self._settle(inside)
+
+    # --- what may go wrong
+
+    def restart(self, pod: ObjectKey) -> None:
+        """The engine's process ends and is back at once: running requests are lost, counters start from zero."""
+        inside = self._serving(pod)
+        assert inside.instance is not None
+        assert inside.account is not None
+        ended, pool = inside.instance, inside.account.pool
+        inside.account.traffic.lost(ended.end())
+        self._settle(inside)
+        fresh = Instance(inside.spec.key, ended.options, ended.model, self.now_ns)
+        fresh.load()
+        fresh.serve()
+        inside.instance, inside.page, inside.metered_j = fresh, _page(pool, ended.options), 0.0
+        _publish(inside)
+
+    def hide_pages(self, pod: ObjectKey) -> None:
+        """Readers get 404 from now on."""
+        self._serving(pod).site.pages = {}
+
+    def show_pages(self, pod: ObjectKey) -> None:
+        """Readers get the engine's pages again."""
+        _publish(self._serving(pod))
+
+    def _serving(self, pod: ObjectKey) -> _Pod:
+        for inside in self._pods.values():
+            phase = inside.instance.phase if inside.instance is not None else None
+            if inside.spec.key == pod and phase is InstancePhase.SERVING:
+                return inside
+        raise ConfigError(f"no engine serves in pod {pod}")
 
     # --- model time
 
@@ -219,6 +246,18 @@ class EmulatedEngines:
     def _foreign(self, pod: PodSpec, gpus: tuple[int, ...], port: int = _PLAIN_PORT) -> _Pod:
         bound = self._addresses.reserve(port)
         return _Pod(pod, gpus, PageServer(bound, {}), bound.getsockname()[0], port)
+
+
+def _publish(inside: _Pod) -> None:
+    page, instance = inside.page, inside.instance
+    assert page is not None
+    assert instance is not None
+    inside.site.pages = {"/metrics": lambda: _render(page, instance), "/health": lambda: b""}
+
+
+def _page(pool: PoolTruth, options: EngineOptions) -> EnginePage:
+    longest = options.max_model_length or pool.truth.parameters.max_model_length
+    return EnginePage(pool.metrics, options.served_model_name, longest)
 
 
 def _render(page: EnginePage, instance: Instance) -> bytes:

@@ -28,6 +28,7 @@ class NodeMeters:
         self.count = len(node.gpu_uuids)
         self._energy_j = [0.0] * self.count
         self._shown_j = [0.0] * self.count
+        self._before_reload_j = [0.0] * self.count
 
     @property
     def energy_j(self) -> float:
@@ -55,12 +56,18 @@ class NodeMeters:
             Shown(
                 clock_mhz=self._idle_clock_mhz(index) if clock_mhz is None else clock_mhz,
                 power_w=power_w,
-                energy_j=energy_j,
+                energy_j=energy_j - self._before_reload_j[index],
                 utilization_percent=100 if busy else 0,
                 memory_used_bytes=0 if clock_mhz is None else int(0.9 * self.model.memory_bytes),
                 event_reasons=0 if busy else _REASON_IDLE,
             ),
         )
+
+    def reload(self) -> None:
+        """The driver is loaded anew: locks are gone and NVML's energy counters start from zero."""
+        self._before_reload_j = list(self._energy_j)
+        for index in range(self.count):
+            self._gpus.set_lock(index, None)
 
     def close(self) -> None:
         """Unmap the file; it stays for agents that still look at it."""

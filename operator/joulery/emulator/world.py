@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from joulery.domain.keys import ObjectKey
 from joulery.emulator.accounts import PoolTruth
 from joulery.emulator.addresses import PodAddresses
 from joulery.emulator.apiserver import ApiServer
@@ -134,6 +135,25 @@ class EmulatedWorld:
             )
         account.traffic.schedule(arrival_ns, inputs, outputs)
 
+    def mishap(self, kind: str, name: str) -> None:
+        """Let something go wrong: `Restart`, `HidePages`, `ShowPages` of a pod, `ReloadDriver` of a node.
+
+        Raises:
+            ConfigError: unknown kind, pod or node.
+        """
+        engines = self.engines
+        match kind:
+            case "ReloadDriver" if name in self._meters:
+                self._meters[name].reload()
+            case "Restart":
+                engines.restart(_key(name))
+            case "HidePages":
+                engines.hide_pages(_key(name))
+            case "ShowPages":
+                engines.show_pages(_key(name))
+            case _:
+                raise ConfigError(f"no mishap {kind!r} for {name!r}")
+
     async def run_until(self, model_s: float) -> None:
         """Wait for a model time. Raises what broke if a part of the world does."""
         left_s = max(0.0, model_s - self.now_s)
@@ -219,6 +239,11 @@ def _held_gpus(kubelet: Kubelet, node: str, uuids: Sequence[str]) -> Callable[[]
         HeldGpus(pod.key.namespace, pod.key.name, pod.container, tuple(uuids[index] for index in gpus))
         for pod, gpus in kubelet.running(node)
     ]
+
+
+def _key(name: str) -> ObjectKey:
+    namespace, _, pod = name.partition("/")
+    return ObjectKey(namespace, pod)
 
 
 def _compile(pools: Sequence[PoolTruth]) -> None:

@@ -57,6 +57,7 @@ def decide(
     policy = cluster_wide(policies) or Policy("default")
     settings = patient((settings or PlannerSettings()).at(policy.cadence), fleet.provisioner)
     now_s = fleet.observed_at_s
+    history = history.at(now_s)
 
     # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.
     fleet = as_asked(fleet, history)

@@ -65,6 +65,8 @@ def _metrics(view: PoolView) -> Finding:
         return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.METRICS_MISSING, message))
     if view.demand.problem is not None:
         return Finding(condition, ConditionStatus.FALSE, view.demand.problem)
+    if view.unseen is not None:
+        return Finding(condition, ConditionStatus.FALSE, view.unseen)
     return _true(condition, reasons.METRICS_FRESH, f"{view.demand.requests_per_s:.2f} requests/s")
 
 

@@ -197,6 +197,13 @@ def keep_what_cannot_drain(p: Proposal) -> tuple[Target, Verdict | None]:
     return (p.target, None) if problem is None else (p.current, _verdict(p, problem.reason, problem.message))
 
 
+def keep_while_replicas_are_unseen(p: Proposal) -> tuple[Target, Verdict | None]:
+    """What ready replicas without series serve is missing from the demand: nothing goes on the others' word."""
+    if p.view.unseen is None or not p.is_down:
+        return p.target, None
+    return p.current, _verdict(p, p.view.unseen.reason, p.view.unseen.message)
+
+
 def hold_on_stale_metrics(p: Proposal) -> tuple[Target, Verdict | None]:
     """Without trustworthy metrics the goal stays as it is."""
     if not p.view.is_stale:
@@ -224,6 +231,7 @@ RULES: tuple[Rule, ...] = (
     never_below_observed_need,
     keep_minimum,
     keep_what_cannot_drain,
+    keep_while_replicas_are_unseen,
     hold_on_stale_metrics,
     obey_knobs,
 )

@@ -21,6 +21,9 @@ from joulery.planner.load import LengthAverage
 from joulery.planner.traffic import Traffic
 from joulery.serving.mix import LengthMix
 
+# Clocks that are disciplined step by less.
+_MOMENT_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class VariantRate:
@@ -138,10 +141,18 @@ class History:
         """After a restart: restart blocks alone."""
         return cls(memories=dict(memories))
 
+    def at(self, now_s: float) -> History:
+        """What is known at a time. A clock that was put back makes the rest worthless, as a restart does."""
+        if self.last_poll_s is None or now_s >= self.last_poll_s - _MOMENT_S:
+            return self
+        return History.restored({**self.memories, **{key: past.memory for key, past in self.pools.items()}})
+
     def pool(self, key: ObjectKey, now_s: float) -> PoolHistory:
         """History of one pool, begun now where it is new."""
         known = self.pools.get(key)
-        return known if known is not None else PoolHistory(now_s, self.memories.get(key, PoolMemory()))
+        if known is not None:
+            return known
+        return PoolHistory(now_s, self.memories.get(key, PoolMemory()).no_later_than(now_s))
 
 
 def remembered(memory: PoolMemory, changed: VariantMemory) -> PoolMemory:

@@ -51,7 +51,7 @@ def _scale(move: Move) -> Steps:
 
 
 def _scale_down(move: Move) -> Steps:
-    if move.view.is_stale:
+    if not move.view.may_shrink:
         return Steps((), move.free)
     counts = move.counts(move.variant)
     if counts.coming:
@@ -80,7 +80,7 @@ def _onwards(move: Move) -> Steps:
     coming = move.counts(move.variant).coming
     if coming:
         return move.wait(reasons.RESHARDING, f"{coming} of {move.variant.name} are starting")
-    if move.view.is_stale:
+    if not move.view.may_shrink:
         return move.wait(reasons.RESHARDING, "metrics are not to be trusted, so nothing is taken away")
     if move.desired >= move.goal:
         return _shrink(move)

@@ -18,6 +18,7 @@ from joulery.planner.limits import rooms
 from joulery.planner.replicas import Counts, count
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.sharing import Sharing
+from joulery.planner.unseen import unseen_replicas
 from joulery.serving.parameters import EngineProfile
 
 ALL_KNOBS = frozenset(Knob)
@@ -27,7 +28,8 @@ ALL_KNOBS = frozenset(Knob)
 class PoolView:
     """Everything known of one pool at one poll; `demand` is None where nothing was ever measured.
 
-    `rooms` holds the most instances of those variants that a quota or closed nodes bound.
+    `rooms` holds the most instances of those variants that a quota or closed nodes bound; `unseen` tells of
+    ready replicas whose load is missing from the demand.
     """
 
     state: PoolState
@@ -40,6 +42,7 @@ class PoolView:
     forecast: Forecast | None
     counts: Mapping[str, Counts]
     rooms: Mapping[str, int] = field(default_factory=dict)
+    unseen: Verdict | None = None
 
     @property
     def pool(self) -> Pool:
@@ -60,6 +63,11 @@ class PoolView:
     def is_stale(self) -> bool:
         """Whether the newest demand must not be planned on."""
         return self.demand is None or self.demand.problem is not None
+
+    @property
+    def may_shrink(self) -> bool:
+        """Whether the newest demand is the whole of it, so that something may be taken away."""
+        return not self.is_stale and self.unseen is None
 
     @property
     def sharing(self) -> Sharing:
@@ -166,4 +174,5 @@ def _view(
         past=past,
         forecast=None,
         counts=counts,
+        unseen=unseen_replicas(state, fleet.observed_at_s, settings),
     )

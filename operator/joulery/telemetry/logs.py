@@ -30,7 +30,8 @@ class JsonFormatter(logging.Formatter):
         if plan_id is not None:
             line["plan_id"] = plan_id
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
-        if record.exc_info:
+        # kopf shows its insides for what an API server answered; its message says that already.
+        if record.exc_info and not record.name.startswith("kopf."):
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
 

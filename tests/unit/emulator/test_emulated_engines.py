@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,3 +201,46 @@ def test_two_pools_that_no_pod_could_tell_apart_are_refused(tmp_path: Path) -> N
     pools = [pool_truth(name="one"), pool_truth(name="two")]
     with pytest.raises(ConfigError, match="two pools of namespace default serve llama"):
         EmulatedEngines(pools, {}, TargetsFile(tmp_path / "targets.json"), PodAddresses())
+
+
+async def test_restarted_engine_counts_from_zero_and_its_requests_are_tried_again(
+    engines: EmulatedEngines,
+) -> None:
+    pod, address = await serve(engines, "a", (0, 1, 2, 3))
+    arrive(engines, 20, outputs=400)
+    live(engines, 0.5)
+    energy_j = engines.fleet_energy_j
+    engines.restart(pod.key)
+    _, page = await fetch(address, 8000)
+    assert re.findall(r"^vllm:prompt_tokens_total\S* (\S+)$", page, re.MULTILINE) == ["0.0"]
+    live(engines, 20.0)
+    assert engines.accounts[POOL].traffic.outcome().finished == 20
+    assert engines.fleet_energy_j > energy_j
+
+
+async def test_hidden_pages_are_not_found_until_they_are_shown(engines: EmulatedEngines) -> None:
+    pod, address = await serve(engines, "a", (0, 1, 2, 3))
+    engines.hide_pages(pod.key)
+    assert (await fetch(address, 8000))[0] == 404
+    engines.show_pages(pod.key)
+    assert (await fetch(address, 8000))[0] == 200
+
+
+def test_nothing_goes_wrong_in_a_pod_that_is_not_there(engines: EmulatedEngines) -> None:
+    with pytest.raises(ConfigError, match="no engine serves"):
+        engines.restart(pod_spec("nobody").key)
+
+
+def test_reloaded_driver_forgets_locks_and_counts_energy_from_zero(tmp_path: Path) -> None:
+    (node,) = emulated_nodes(1, 2)
+    meters = NodeMeters(node, tmp_path / "state")
+    with NodeGpus(meters.path) as gpus:
+        gpus.set_lock(0, ClockLock(210, 1200))
+        meters.burn((0,), 500.0)
+        meters.reload()
+        meters.burn((0,), 7.0)
+        meters.show(0, clock_mhz=None, busy=False, elapsed_s=1.0)
+        assert gpus.lock(0) is None
+        assert gpus.shown(0).energy_j == 7.0
+    assert meters.energy_j == 507.0
+    meters.close()

@@ -162,6 +162,14 @@ def test_stale_metrics_hold_what_runs() -> None:
         assert answer(rules.hold_on_stale_metrics, p) == ("tp4", 4, reasons.METRICS_STALE)
 
 
+def test_nothing_goes_on_the_word_of_those_that_are_seen() -> None:
+    unseen = Verdict(reasons.METRICS_INCOMPLETE, "1 of 4")
+    for target, expected in (((4, 1), 4), ((4, 9), 9)):
+        p = proposal((4, 4), target, rate_rps=9.0)
+        p = replace(p, view=replace(p.view, unseen=unseen))
+        assert answer(rules.keep_while_replicas_are_unseen, p)[:2] == ("tp4", expected)
+
+
 @pytest.mark.parametrize(
     ("knobs", "target", "expected"),
     [
@@ -201,6 +209,7 @@ def test_every_rule_is_in_the_chain() -> None:
         rules.never_below_observed_need,
         rules.keep_minimum,
         rules.keep_what_cannot_drain,
+        rules.keep_while_replicas_are_unseen,
         rules.hold_on_stale_metrics,
         rules.obey_knobs,
     }
