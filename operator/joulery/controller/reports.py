@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from joulery.adapters.histograms import attainment_percent
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import PoolState, VariantState
 from joulery.domain.keys import ObjectKey
+from joulery.domain.latency import attainment_percent
 from joulery.domain.memory import PoolMemory
 from joulery.domain.plan import PoolPlan
 from joulery.domain.policy import governing

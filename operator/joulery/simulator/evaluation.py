@@ -27,7 +27,10 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What one evaluation runs on; `seed` draws traffic, truth and start-up jitter."""
+    """What one evaluation runs on; `seed` draws traffic, truth and start-up jitter.
+
+    `time_factor` forces how much slower than the profile the truth is, in place of a draw.
+    """
 
     day: date
     seed: int
@@ -36,6 +39,7 @@ class Case:
     squeeze: float = 1.0
     guardrails: Guardrails = field(default_factory=Guardrails)
     plan_epoch_s: float = 300.0
+    time_factor: float | None = None
 
     @property
     def name(self) -> str:
@@ -54,7 +58,7 @@ class Evaluation:
     def __init__(self, case: Case, progress: Progress = silent) -> None:
         self.case = case
         self.profile = shipped_profile()
-        self.truth = hidden_truth(self.profile, case.seed)
+        self.truth = hidden_truth(self.profile, case.seed, time_factor=case.time_factor)
         self.scenario = Scenario(self.profile, self.truth.profile, case.startup_s, case.seed)
         self.streams: Mapping[ObjectKey, Requests] = self.scenario.streams(
             case.day, squeeze=case.squeeze, duration_s=case.timing.duration_s, lead_s=case.timing.lead_s
