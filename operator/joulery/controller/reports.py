@@ -17,6 +17,7 @@ from joulery.domain.pool import Mode
 from joulery.domain.report import PoolReport, VariantReport
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.decision import Decision
+from joulery.planner.history import PoolHistory
 from joulery.planner.view import effective_mode
 from joulery.ports import Observation
 
@@ -81,7 +82,7 @@ def _report(
         generation=pool.generation,
         mode=mode.value,
         findings=(*findings, _ready(findings, mode)),
-        variants=tuple(_variant_report(v, planned) for v in state.variants),
+        variants=tuple(_variant_report(v, planned, history) for v in state.variants),
         plan_id=decision.plan.id if planned is not None else None,
         predicted_w=planned.predicted_w if planned is not None else None,
         measured_w=watts,
@@ -92,7 +93,9 @@ def _report(
     )
 
 
-def _variant_report(state: VariantState, planned: PoolPlan | None) -> VariantReport:
+def _variant_report(
+    state: VariantState, planned: PoolPlan | None, history: PoolHistory | None
+) -> VariantReport:
     ours = planned is not None and planned.variant == state.variant
     return VariantReport(
         variant=state.variant,
@@ -101,6 +104,7 @@ def _variant_report(state: VariantState, planned: PoolPlan | None) -> VariantRep
         target=None if planned is None else (planned.replicas if ours else 0),
         clock_mhz=planned.clock_mhz if planned is not None and ours else None,
         hold=state.hold,
+        derate=history.derate(state.variant) if history is not None else None,
     )
 
 

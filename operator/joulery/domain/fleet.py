@@ -29,7 +29,7 @@ class Replica:
     """One running engine, its times in seconds since the Unix epoch.
 
     `requests_per_s` is over the last `SHARE_WINDOW_S`; None where nobody measured. `killed_at_s` is the end of a
-    terminating replica's grace period.
+    terminating replica's grace period. `highest_since_s` is since when its load has held it at the highest clock.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Replica:
     deletion_cost: int = 0
     requests_per_s: float | None = None
     killed_at_s: float | None = None
+    highest_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

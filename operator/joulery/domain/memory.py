@@ -9,14 +9,44 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Derate:
+    """Share of a profile's rates that is counted on, from 0.7 to 1, learned from measured latency.
+
+    `optimistic_since_s` is since when the profile is called optimistic, None where it is not; `profile` is the
+    content hash of the profile it was learned on: another one begins at 1.
+    """
+
+    share: float = 1.0
+    optimistic_since_s: float | None = None
+    profile: str | None = None
+
+    @property
+    def applied(self) -> float:
+        """In whole percents, so that clock tables which agents hold stay valid from window to window."""
+        return round(self.share, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Reinforcement:
+    """Instances beyond what the profile asks for, after objectives were missed at the highest clock."""
+
+    instances: int = 0
+    changed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VariantMemory:
-    """What was last set on one variant and when; `startup_s` is learned, None until a start was seen."""
+    """What was last set on one variant and when, and what was learned of it.
+
+    `startup_s` is None until a start was seen.
+    """
 
     variant: str
     last_set_replicas: int | None = None
     last_up_s: float | None = None
     last_down_s: float | None = None
     startup_s: float | None = None
+    derate: Derate = Derate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +59,7 @@ class PoolMemory:
     goal_replicas: int | None = None
     goal_clock_mhz: int | None = None
     variants: tuple[VariantMemory, ...] = ()
+    reinforcement: Reinforcement = Reinforcement()
 
     def variant(self, name: str) -> VariantMemory:
         """Memory of one variant, empty where nothing was remembered."""

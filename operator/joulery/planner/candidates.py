@@ -107,7 +107,7 @@ def allowed_clocks(view: PoolView, variant: Variant) -> tuple[int, ...]:
 def points_of(
     view: PoolView, mix: LengthMix, dispersion: float, peak_rps: float, catalog: PointSource
 ) -> dict[str, OperatingPoints] | Verdict:
-    """Operating points of every variant that the profile holds, or why there are none."""
+    """Operating points of every variant that the profile holds, derated; or why there are none."""
     profile = view.profile
     if profile is None:
         return profile_missing(view)
@@ -127,7 +127,8 @@ def points_of(
                 dispersion=level,
             )
 
-        known[variant.name] = _for_bursts(at, dispersion, peak_rps)
+        points = _for_bursts(at, dispersion, peak_rps)
+        known[variant.name] = points.derated(view.derate(variant.name).applied)
     serving = any(v.name not in known and view.counts[v.name].expected > 0 for v in view.pool.variants)
     return lacks_variants(view) if serving or not known else known
 

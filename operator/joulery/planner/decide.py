@@ -8,13 +8,14 @@ from dataclasses import replace
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
-from joulery.domain.memory import PoolMemory
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.policy import Policy, cluster_wide
 from joulery.domain.verdict import Verdict
 from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
 from joulery.planner.decision import Decision
+from joulery.planner.derate_findings import reinforcement_told
+from joulery.planner.derate_window import weighed
 from joulery.planner.drain import safe_changes
 from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
@@ -59,6 +60,7 @@ def decide(
     # 1. See: every pool beside its bounds and its past, with this poll's samples and a forecast.
     views = _seen(fleet, demand, policies, profiles, history, policy, settings)
     views, notices = _with_endings(views, now_s)
+    notices = {v.key: (*notices[v.key], *reinforcement_told(v, history.pools.get(v.key))) for v in views}
     # 2. Plan, if it is time to.
     terms = occasion(views, history, policy, now_s, settings)
     planned = make_plan(fleet, views, catalog, history.plan, terms) if terms is not None else None
@@ -114,7 +116,8 @@ def _seen(
         )
         for v in views
     )
-    return tuple(watched(v, history.plan, settings) for v in seen)
+    judged = (weighed(v, fleet.nodes, fleet.observed_at_s, settings) for v in seen)
+    return tuple(watched(v, history.plan, settings) for v in judged)
 
 
 def _with_endings(
@@ -153,8 +156,13 @@ def _with_goal(view: PoolView, plan: Plan) -> PoolHistory:
     if part is None or not view.is_free(part.variant):
         return view.past
     memory = view.past.memory
-    aimed = PoolMemory(
-        plan.id, plan.made_at_s, part.variant, part.replicas, part.clock_mhz, variants=memory.variants
+    aimed = replace(
+        memory,
+        plan_id=plan.id,
+        planned_at_s=plan.made_at_s,
+        goal_variant=part.variant,
+        goal_replicas=part.replicas,
+        goal_clock_mhz=part.clock_mhz,
     )
     return replace(view.past, memory=aimed)
 
@@ -194,7 +202,7 @@ def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -
         memory = set_replicas(memory, change.variant, seen=change.seen, want=change.want, now_s=now_s)
     if not view.acts and not changes and memory.goal_variant is not None:
         # Out of Act with nothing left to finish: the goal is no longer ours to reach.
-        memory = PoolMemory(memory.plan_id, memory.planned_at_s, variants=memory.variants)
+        memory = replace(memory, goal_variant=None, goal_replicas=None, goal_clock_mhz=None)
     return view if memory is view.past.memory else replace(view, past=replace(view.past, memory=memory))
 
 

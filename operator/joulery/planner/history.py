@@ -6,7 +6,7 @@ Only `PoolMemory` outlives the process; the rest is measured again within minute
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from joulery.domain.demand import Demand
 from joulery.domain.keys import ObjectKey
@@ -18,16 +18,22 @@ from joulery.planner.burstiness import Burstiness
 from joulery.planner.draining import Ending
 from joulery.planner.forecast import Sample
 from joulery.planner.load import LengthAverage
+from joulery.planner.reinforcement import Streak
 from joulery.planner.traffic import Traffic
 from joulery.serving.mix import LengthMix
 
 
 @dataclass(frozen=True, slots=True)
 class VariantRate:
-    """Highest rate of one instance within the objective, at the highest allowed clock."""
+    """Highest rate of one instance within the objective at the highest allowed clock, and the derate in it.
+
+    `least_rate_rps` is that at the lowest clock that meets the objective and may be set.
+    """
 
     variant: str
     max_rate_rps: float
+    least_rate_rps: float
+    derate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,25 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """A window of measured latency under way.
+
+    Attributes:
+        variant: the one that serves alone.
+        pods: its pods; another set ends the window.
+        since_s: when it began.
+        polls: polls in it.
+        polls_at_highest: those at which no instance was known to be below its highest clock.
+    """
+
+    variant: str
+    pods: tuple[str, ...]
+    since_s: float
+    polls: int = 0
+    polls_at_highest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PoolHistory:
     """What is remembered of one pool.
 
@@ -77,6 +102,9 @@ class PoolHistory:
         cramped_since_s: since when the goal has found no room, None while it has or GPUs are coming free.
         blocked: variants whose pods found no node, and until when they are asked for no more.
         ending: replicas that were ending at the last poll.
+        watch: the window of measured latency under way, None while none is.
+        judgement: what was made of the newest window.
+        streak: windows in a row that missed at the highest clock, or kept the promise.
     """
 
     first_seen_s: float
@@ -98,6 +126,9 @@ class PoolHistory:
     cramped_since_s: float | None = None
     blocked: tuple[tuple[str, float], ...] = ()
     ending: tuple[Ending, ...] = ()
+    watch: Watch | None = None
+    judgement: Verdict | None = None
+    streak: Streak = field(default_factory=Streak)
 
     def max_rate_rps(self, variant: str) -> float | None:
         """Highest rate of one instance of a variant, None where it was never computed."""
@@ -107,6 +138,12 @@ class PoolHistory:
         """Start-up time: learned, else as declared."""
         learned = self.memory.variant(variant).startup_s
         return declared_s if learned is None else learned
+
+    def derate(self, variant: str) -> float | None:
+        """Share of a variant's profile that is counted on; None where it was neither judged nor planned with."""
+        learned = self.memory.variant(variant).derate
+        is_known = learned.profile is not None or self.max_rate_rps(variant) is not None
+        return learned.share if is_known else None
 
     @property
     def last_up_s(self) -> float | None:
@@ -144,11 +181,4 @@ def remembered(memory: PoolMemory, changed: VariantMemory) -> PoolMemory:
     """The restart block with one variant's memory replaced."""
     others = tuple(v for v in memory.variants if v.variant != changed.variant)
     variants = tuple(sorted((*others, changed), key=lambda v: v.variant))
-    return PoolMemory(
-        memory.plan_id,
-        memory.planned_at_s,
-        memory.goal_variant,
-        memory.goal_replicas,
-        memory.goal_clock_mhz,
-        variants,
-    )
+    return replace(memory, variants=variants)

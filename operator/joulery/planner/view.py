@@ -9,6 +9,7 @@ from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import Fleet, PoolState, VariantState
 from joulery.domain.keys import ObjectKey
+from joulery.domain.memory import Derate
 from joulery.domain.policy import ClockBounds, Policy, governing
 from joulery.domain.pool import Knob, Mode, Pool, Variant
 from joulery.domain.verdict import Verdict
@@ -63,9 +64,16 @@ class PoolView:
 
     @property
     def sharing(self) -> Sharing:
-        """How load lies on the pool's instances, and how many of them may be lost."""
+        """How load lies on the pool's instances, how many of them may be lost, and how many come on top."""
         traffic = self.past.traffic
-        return Sharing(traffic.unevenness if traffic is not None else 1.0, self.pool.spare_instances)
+        added = self.past.memory.reinforcement.instances
+        return Sharing(traffic.unevenness if traffic is not None else 1.0, self.pool.spare_instances, added)
+
+    def derate(self, variant: str) -> Derate:
+        """What a variant's profile is worth; another profile than it was learned on begins anew."""
+        learned = self.past.memory.variant(variant).derate
+        content = self.profile.content_hash if self.profile is not None else None
+        return learned if learned.profile == content else Derate(profile=content)
 
     @property
     def knobs(self) -> frozenset[Knob]:

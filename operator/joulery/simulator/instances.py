@@ -150,6 +150,7 @@ class Instance:
 
     def replica(self, epoch_s: float) -> Replica:
         """What the API server would show of it; `epoch_s` is the wall time of the run's start."""
+        held_s = self.governor.highest_since_s if self.governor is not None else None
         return Replica(
             name=self.name,
             uid=self.name,
@@ -160,4 +161,5 @@ class Instance:
             ready_since_s=epoch_s + self.ready_s if self.phase is Phase.READY else None,
             running_requests=self.engine.in_flight if self.engine is not None else None,
             deletion_cost=self.deletion_cost,
+            highest_since_s=None if held_s is None else epoch_s + held_s,
         )

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import api_cases as cases
-from joulery.api.convert_status import memory_block, memory_of, pool_status, rejected_status
+from joulery.api.convert_memory import memory_block, memory_of
+from joulery.api.convert_status import pool_status, rejected_status
 from joulery.api.v1alpha1.inference_pool_status import InferencePoolStatus
 from joulery.domain.keys import ObjectKey
-from joulery.domain.memory import PoolMemory, VariantMemory
+from joulery.domain.memory import Derate, PoolMemory, Reinforcement, VariantMemory
 from joulery.domain.report import PoolReport, VariantReport
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 
@@ -184,10 +185,17 @@ memories = st.builds(
             last_up_s=times,
             last_down_s=times,
             startup_s=st.none() | st.integers(0, 10**6).map(lambda ms: ms / 1000),
+            derate=st.builds(
+                Derate,
+                share=st.integers(7_000, 10_000).map(lambda points: points / 10_000),
+                optimistic_since_s=times,
+                profile=st.none() | st.just("0123456789abcdef"),
+            ),
         ),
         max_size=3,
         unique_by=lambda v: v.variant,
     ).map(tuple),
+    reinforcement=st.builds(Reinforcement, instances=st.integers(0, 4), changed_s=times),
 )
 
 
