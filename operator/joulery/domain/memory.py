@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Derate:
-    """Share of a profile's rates that is counted on, from 0.7 to 1, learned from measured latency.
+    """Share of a profile's speed that is counted on, from 0.7 to 1, learned from measured latency.
 
     `optimistic_since_s` is since when the profile is called optimistic, None where it is not; `profile` is the
     content hash of the profile it was learned on: another one begins at 1.

@@ -13,7 +13,7 @@ from joulery.domain.verdict import Finding, Verdict
 class VariantReport:
     """Replicas of one variant: as asked, ready, and as the plan wants them.
 
-    `derate` is the share of its profile's rates that is counted on, None where it was never planned for.
+    `derate` is the share of its profile's speed that is counted on, None where it was never planned for.
     """
 
     variant: str

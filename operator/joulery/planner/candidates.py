@@ -125,10 +125,10 @@ def points_of(
                 objective=view.pool.objective,
                 clocks_mhz=clocks,
                 dispersion=level,
+                speed=view.derate(variant.name).applied,
             )
 
-        points = _for_bursts(at, dispersion, peak_rps)
-        known[variant.name] = points.derated(view.derate(variant.name).applied)
+        known[variant.name] = _for_bursts(at, dispersion, peak_rps)
     serving = any(v.name not in known and view.counts[v.name].expected > 0 for v in view.pool.variants)
     return lacks_variants(view) if serving or not known else known
 

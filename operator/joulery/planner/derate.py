@@ -1,4 +1,4 @@
-"""What a variant's profile is worth: its rates count with a share that is learned from measured latency.
+"""What a variant's profile is worth: its speed counts with a share learned from measured latency.
 
 Pure: a derate and one judged window give the next derate. It falls in proportion to what was missed beyond the
 promise and recovers slowly, within bounds; a window that says nothing about the profile changes nothing.
@@ -20,7 +20,7 @@ class DerateRules:
     """How fast and how far a derate moves.
 
     Attributes:
-        lowest: least share of a profile's rate; a profile 30 % too optimistic is to be made again, not corrected.
+        lowest: least share of a profile's speed; a profile that is further out is to be made again, not corrected.
         fall_per_miss: share given up per share of requests missed beyond the promise.
         longest_fall: most that one window may take.
         recovery: share regained by a window that kept the promise while it tested the profile.

@@ -47,9 +47,9 @@ def reinforcement_told(view: PoolView, before: PoolHistory | None) -> tuple[Verd
 def _optimistic(view: PoolView, variants: list[VariantMemory]) -> str:
     each = "; ".join(_variant(v) for v in variants)
     return (
-        f"EnergyProfile {view.pool.profile_name!r} promises more than pool {view.key} measures at equal load: "
-        f"{each}. Capacity and clock tables count with that share, at the price of energy; calibrate the engine "
-        f"as it runs (joulery profile), create the result under a new name and set spec.profileRef to it"
+        f"EnergyProfile {view.pool.profile_name!r} is faster than pool {view.key} measures at equal load: {each}. "
+        f"Capacity and clock tables follow the measured speed, at the price of energy; calibrate the engine as it "
+        f"runs (joulery profile), create the result under a new name and set spec.profileRef to it"
     )
 
 
@@ -57,6 +57,6 @@ def _variant(known: VariantMemory) -> str:
     derate = known.derate
     since = datetime.fromtimestamp(derate.optimistic_since_s or 0.0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        f"{known.variant} carries {100.0 * derate.applied:.0f} % of the rate promised "
+        f"{known.variant} counts with {100.0 * derate.applied:.0f} % of its speed "
         f"({100.0 * (1.0 / derate.applied - 1.0):.0f} % too optimistic, since {since})"
     )

@@ -107,18 +107,20 @@ def _window(view: PoolView, watch: Watch, latency: LatencyReport, now_s: float) 
         ends_s=now_s,
         requests=latency.requests,
         attained_percent=attainment_percent(latency) if latency.is_exact else None,
-        unfit=_unfit(view, loads, None if rate is None else ready * rate.max_rate_rps / rate.derate),
+        unfit=_unfit(view, loads, None if rate is None else ready * rate.max_rate_rps),
         is_tested=rate is not None and sum(loads) / len(loads) >= ready * rate.least_rate_rps,
     )
 
 
-def _unfit(view: PoolView, loads: Sequence[float], profiled_rps: float | None) -> str | None:
-    """Why a window is not the profile's fault; `profiled_rps` is what the profile says that the pods carry."""
+def _unfit(view: PoolView, loads: Sequence[float], planned_rps: float | None) -> str | None:
+    """Why a window is not the profile's fault; `planned_rps` is what the plan counts on its pods to carry."""
     traffic = view.past.traffic
-    if profiled_rps is None:
+    if planned_rps is None:
         return "there are no operating points to judge it by"
     if traffic is not None and traffic.unevenness > 1.0:
         return "requests lay unevenly on the pods"
-    if max(loads) > profiled_rps:
-        return f"{max(loads):.2f} requests/s are more than the {profiled_rps:.2f} that the profile grants"
+    if max(loads) > planned_rps:
+        return (
+            f"{max(loads):.2f} requests/s are more than the {planned_rps:.2f} that the pods were planned for"
+        )
     return None

@@ -25,7 +25,7 @@ from joulery.serving.mix import LengthMix
 
 @dataclass(frozen=True, slots=True)
 class VariantRate:
-    """Highest rate of one instance within the objective at the highest allowed clock, and the derate in it.
+    """Highest rate of one instance within the objective at the highest allowed clock.
 
     `least_rate_rps` is that at the lowest clock that meets the objective and may be set.
     """
@@ -33,7 +33,6 @@ class VariantRate:
     variant: str
     max_rate_rps: float
     least_rate_rps: float
-    derate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class PoolHistory:
         return declared_s if learned is None else learned
 
     def derate(self, variant: str) -> float | None:
-        """Share of a variant's profile that is counted on; None where it was neither judged nor planned with."""
+        """What a variant is counted with, as a share of its profile's speed; None where that was never asked."""
         learned = self.memory.variant(variant).derate
         is_known = learned.profile is not None or self.max_rate_rps(variant) is not None
         return learned.share if is_known else None

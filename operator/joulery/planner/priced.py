@@ -68,7 +68,7 @@ def _rate(view: PoolView, name: str, points: OperatingPoints) -> VariantRate:
     top = points.rate_at(-1)
     least = next((float(rate) for rate in points.max_rate_rps if rate > 0.0), top)
     moves = view.acts and view.has(Knob.CLOCKS)
-    return VariantRate(name, top, least if moves else top, view.derate(name).applied)
+    return VariantRate(name, top, least if moves else top)
 
 
 def _current(view: PoolView, pricing: Pricing) -> Target:

@@ -37,8 +37,12 @@ class PointSource(Protocol):
         objective: Objective,
         clocks_mhz: Sequence[int],
         dispersion: float = 1.0,
+        speed: float = 1.0,
     ) -> OperatingPoints:
-        """Operating points of one variant at rising clocks; KeyError where the profile does not hold it."""
+        """Operating points of one variant at rising clocks, its times being the profile's divided by `speed`.
+
+        KeyError where the profile does not hold it.
+        """
         ...
 
 

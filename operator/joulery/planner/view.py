@@ -70,10 +70,16 @@ class PoolView:
         return Sharing(traffic.unevenness if traffic is not None else 1.0, self.pool.spare_instances, added)
 
     def derate(self, variant: str) -> Derate:
-        """What a variant's profile is worth; another profile than it was learned on begins anew."""
-        learned = self.past.memory.variant(variant).derate
+        """What a variant's profile is worth; one never judged is no better than the worst that was.
+
+        Else the planner would flee from what it has learned to what it has not.
+        """
         content = self.profile.content_hash if self.profile is not None else None
-        return learned if learned.profile == content else Derate(profile=content)
+        known = {v.variant: v.derate for v in self.past.memory.variants if v.derate.profile is not None}
+        judged = {name: derate for name, derate in known.items() if derate.profile == content}
+        if variant in judged:
+            return judged[variant]
+        return Derate(min((d.share for d in judged.values()), default=1.0), profile=content)
 
     @property
     def knobs(self) -> frozenset[Knob]:

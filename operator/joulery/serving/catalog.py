@@ -11,6 +11,7 @@ from joulery.serving.instance import instance_model
 from joulery.serving.mix import LengthMix
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.points import OperatingPoints, operating_points
+from joulery.serving.truth import perturbed
 
 
 class PointCatalog:
@@ -33,19 +34,24 @@ class PointCatalog:
         objective: Objective,
         clocks_mhz: Sequence[int],
         dispersion: float = 1.0,
+        speed: float = 1.0,
     ) -> OperatingPoints:
-        """Operating points of a variant. Raises UnknownVariantError where the profile does not hold it."""
+        """Operating points of a variant whose times are the profile's divided by `speed`.
+
+        Raises UnknownVariantError where the profile does not hold it.
+        """
         options = (
             variant.accelerator,
             variant.tensor_parallel_size,
             variant.token_budget,
             variant.max_num_seqs,
         )
-        key = (profile.content_hash, options, mix.content_hash, objective, tuple(clocks_mhz), dispersion)
+        asked = (mix.content_hash, objective, tuple(clocks_mhz), dispersion, speed)
+        key = (profile.content_hash, options, asked)
         known = self._known.get(key)
         if known is None:
             known = operating_points(
-                instance_model(profile, variant.accelerator, variant.tensor_parallel_size),
+                instance_model(_at(profile, speed), variant.accelerator, variant.tensor_parallel_size),
                 token_budget=variant.token_budget,
                 max_num_seqs=variant.max_num_seqs,
                 mix=mix,
@@ -59,3 +65,7 @@ class PointCatalog:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return known
+
+
+def _at(profile: EngineProfile, speed: float) -> EngineProfile:
+    return profile if speed == 1.0 else perturbed(profile, time_factor=1.0 / speed, power_factor=1.0)

@@ -8,7 +8,7 @@ strongly concave, so they are a table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -63,12 +63,6 @@ class OperatingPoints:
     def watts_at(self, clock_index: int, rate_rps: float) -> float:
         """Watts of the whole instance at a rate; those of the highest rate beyond it."""
         return float(np.interp(rate_rps, self.rates_rps[clock_index], self.watts[clock_index]))
-
-    def derated(self, share: float) -> OperatingPoints:
-        """The same of an instance that carries only a share of these rates, at the same watts."""
-        if share == 1.0:
-            return self
-        return replace(self, max_rate_rps=self.max_rate_rps * share, rates_rps=self.rates_rps * share)
 
     @property
     def is_feasible(self) -> bool:

@@ -89,7 +89,7 @@ class _PoolGauges:
         )
         self.clock_mhz = gauge("joulery_pool_clock_mhz", "Planned SM clock", _VARIANT)
         self.derate = gauge(
-            "joulery_pool_derate_ratio", "Share of the profile's rate that is counted on, of 1", _VARIANT
+            "joulery_pool_derate_ratio", "Share of the profile's speed that is counted on, of 1", _VARIANT
         )
         self.watts = gauge(
             "joulery_pool_power_watts",

@@ -49,7 +49,7 @@ class VariantStatus(ApiModel):
         Field(
             max_length=8,
             pattern=r"^[0-9]{1,3}(\.[0-9]{1,2})?$",
-            description="Share of the profile's rate that is counted on, in percent: 100 until measured latency "
+            description="Share of the profile's speed that is counted on, in percent: 100 until measured latency "
             "contradicts the profile, never below 70.",
         ),
     ] = None
@@ -79,7 +79,7 @@ class Derate(ApiModel):
 
     basis_points: Annotated[
         int,
-        Field(ge=0, le=10_000, description="Share of the profile's rate that is counted on, in 1/10000."),
+        Field(ge=0, le=10_000, description="Share of the profile's speed that is counted on, in 1/10000."),
     ]
     optimistic_time: Annotated[
         AwareDatetime | None, Field(description="Since when the profile is called optimistic.")
