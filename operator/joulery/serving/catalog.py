@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from joulery.domain.request_class import Objective
 from joulery.serving.instance import instance_model
 from joulery.serving.mix import LengthMix
 from joulery.serving.parameters import EngineProfile
-from joulery.serving.points import OperatingPoints, operating_points
+from joulery.serving.points import OperatingPoints, between, operating_points
 from joulery.serving.truth import perturbed
 
 
@@ -36,22 +37,42 @@ class PointCatalog:
         dispersion: float = 1.0,
         speed: float = 1.0,
     ) -> OperatingPoints:
-        """Operating points of a variant whose times are the profile's divided by `speed`.
+        """Operating points of a variant whose times are the profile's divided by `speed`, above 0.
 
-        Raises UnknownVariantError where the profile does not hold it.
+        Computed at tenths of a speed and mixed between them. Raises UnknownVariantError where the profile does
+        not hold the variant.
         """
+
+        def at_tenths(tenths: int) -> OperatingPoints:
+            return self._computed(profile, variant, mix, objective, tuple(clocks_mhz), dispersion, tenths)
+
+        tenths = math.floor(10.0 * speed + 1e-9)
+        share = 10.0 * speed - tenths
+        if share < 1e-9:
+            return at_tenths(tenths)
+        return between(at_tenths(max(tenths, 1)), at_tenths(tenths + 1), share)
+
+    def _computed(
+        self,
+        profile: EngineProfile,
+        variant: Variant,
+        mix: LengthMix,
+        objective: Objective,
+        clocks_mhz: tuple[int, ...],
+        dispersion: float,
+        tenths: int,
+    ) -> OperatingPoints:
         options = (
             variant.accelerator,
             variant.tensor_parallel_size,
             variant.token_budget,
             variant.max_num_seqs,
         )
-        asked = (mix.content_hash, objective, tuple(clocks_mhz), dispersion, speed)
-        key = (profile.content_hash, options, asked)
+        key = (profile.content_hash, options, mix.content_hash, objective, clocks_mhz, dispersion, tenths)
         known = self._known.get(key)
         if known is None:
             known = operating_points(
-                instance_model(_at(profile, speed), variant.accelerator, variant.tensor_parallel_size),
+                instance_model(_at(profile, tenths), variant.accelerator, variant.tensor_parallel_size),
                 token_budget=variant.token_budget,
                 max_num_seqs=variant.max_num_seqs,
                 mix=mix,
@@ -67,5 +88,5 @@ class PointCatalog:
         return known
 
 
-def _at(profile: EngineProfile, speed: float) -> EngineProfile:
-    return profile if speed == 1.0 else perturbed(profile, time_factor=1.0 / speed, power_factor=1.0)
+def _at(profile: EngineProfile, tenths: int) -> EngineProfile:
+    return profile if tenths == 10 else perturbed(profile, time_factor=10.0 / tenths, power_factor=1.0)
