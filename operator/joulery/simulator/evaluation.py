@@ -66,20 +66,26 @@ class Evaluation:
         self.single_pool: Constant = single_pool(self.scenario, self.streams, case.timing)
         self._progress = progress
 
-    def joulery(self, knobs: frozenset[Knob] = frozenset(Knob), name: str = "Joulery") -> JouleryPolicy:
-        """The planner of production, starting from SinglePool's fleet as found; a catalog of its own."""
+    def joulery(
+        self, knobs: frozenset[Knob] = frozenset(Knob), name: str = "Joulery", *, loop: bool = True
+    ) -> JouleryPolicy:
+        """The planner of production, starting from SinglePool's fleet as found; a catalog of its own.
+
+        Without `loop` it believes the profile whatever is measured.
+        """
         cadence = replace(
             default_policy().cadence,
             plan_epoch_s=self.case.plan_epoch_s,
             demand_poll_s=self.case.timing.demand_poll_s,
             clock_epoch_s=self.case.timing.clock_epoch_s,
         )
+        settings = PlannerSettings(rate_window_s=self.case.timing.rate_window_s)
         return JouleryPolicy(
             policies=(default_policy(cadence, self.case.guardrails),),
             profiles={self.profile.name: self.profile},
             catalog=PointCatalog(),
             start=self.single_pool.settings,
-            settings=PlannerSettings(rate_window_s=self.case.timing.rate_window_s),
+            settings=settings if loop else believing(settings),
             name=name,
             constants={"knobs": sorted(k.value for k in knobs)},
         )
@@ -113,6 +119,15 @@ class Evaluation:
             name = f"Without{knob.value}"
             runs[name] = self.run(self.joulery(kept, name), self.scenario.with_knobs(kept))
         return runs
+
+
+def believing(settings: PlannerSettings) -> PlannerSettings:
+    """Settings under which measured latency changes nothing."""
+    return replace(
+        settings,
+        derate=replace(settings.derate, lowest=1.0),
+        reinforcement=replace(settings.reinforcement, most=0),
+    )
 
 
 def savings(policies: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, float]]:
