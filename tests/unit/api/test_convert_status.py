@@ -75,6 +75,19 @@ def test_attainment_is_never_rounded_up() -> None:
     assert pool_status(report(attainment_percent=100.0), None, NOW_S)["attainmentPercent"] == "100.00"
 
 
+def test_what_a_profile_is_worth_shows_per_variant_and_never_rounded_up() -> None:
+    judged = (VariantReport("tp4", 3, 3, 3, derate=0.86999), VariantReport("tp8", 0, 0, 0))
+    shown = pool_status(report(variants=judged), None, NOW_S)["variants"]
+    assert shown[0]["deratePercent"] == "86.99"
+    assert "deratePercent" not in shown[1]
+
+
+def test_a_profile_that_was_never_judged_leaves_nothing_in_the_restart_block() -> None:
+    plain = memory_block(PoolMemory(variants=(VariantMemory("tp4"),)))
+    assert "reinforcement" not in plain
+    assert "derate" not in plain["variants"][0]
+
+
 def test_an_unchanged_pool_gives_an_equal_status() -> None:
     first = pool_status(report(), None, NOW_S)
     assert pool_status(report(), first, NOW_S + 60) == first
