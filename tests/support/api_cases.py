@@ -45,6 +45,7 @@ def pool() -> Manifest:
         "metadata": {"name": "chat", "namespace": "default", "generation": 3, "uid": "u-1"},
         "spec": {
             "mode": "Act",
+            "scaling": {"adopt": "Declared"},
             "knobs": ["Clocks", "Replicas", "Shards"],
             "sheddingWeight": 10,
             "redundancy": {"instances": 1},
@@ -65,7 +66,7 @@ def minimal_pool() -> Manifest:
     """Only what has no default."""
     manifest = pool()
     spec = manifest["spec"]
-    for optional in ("mode", "knobs", "sheddingWeight", "redundancy", "requestClasses", "demand"):
+    for optional in ("mode", "knobs", "sheddingWeight", "redundancy", "scaling", "requestClasses", "demand"):
         del spec[optional]
     spec["engine"] = {"type": "VLLM", "version": "0.11.0"}
     spec["variants"] = spec["variants"][:1]
@@ -125,6 +126,12 @@ def pool_status() -> Manifest:
                     "lastUpTime": TIME,
                     "lastDownTime": TIME,
                     "startupMilliseconds": 118000,
+                    "adopted": True,
+                    "pendingFromReplicas": 3,
+                    "setBackTimes": [TIME, TIME],
+                    "heldGeneration": 3,
+                    "heldReplicas": 2,
+                    "heldReason": "ReplicasHeld",
                 }
             ],
         },

@@ -134,6 +134,8 @@ def pool(
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "mode": mode,
+            # The Deployments of these tests are applied server-side with their replicas declared.
+            "scaling": {"adopt": "Declared"},
             "knobs": list(knobs),
             "engine": {"type": "VLLM", "version": "0.11.0"},
             "model": {"servedModelName": f"{namespace}-{name}"},

@@ -12,6 +12,7 @@ from joulery.domain.demand import Demand, LengthHistogram
 from joulery.domain.drain import Drain
 from joulery.domain.fleet import Fleet, NodeState, PoolState, Replica, ReplicaPhase, VariantState
 from joulery.domain.keys import ObjectKey, TargetRef
+from joulery.domain.ownership import Claim
 from joulery.domain.policy import Cadence, ClockBounds, Guardrails, Policy
 from joulery.domain.pool import DemandSource, Engine, Knob, Mode, Pool, Variant
 from joulery.domain.request_class import DEFAULT_CLASSES, Objective
@@ -103,6 +104,7 @@ class Cluster:
     pods: dict[tuple[ObjectKey, str], list[Replica]] = field(default_factory=dict)
     holds: dict[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
     drains: dict[tuple[ObjectKey, str], Drain] = field(default_factory=dict)
+    claims: dict[tuple[ObjectKey, str], Claim] = field(default_factory=dict)
     cordoned: set[str] = field(default_factory=set)
     startup_s: float = 120.0
     created: int = 0
@@ -152,6 +154,7 @@ class Cluster:
                 tuple(self._held(pod) for pod in self.pods.get((spec.key, v.name), ())),
                 self.holds.get((spec.key, v.name)),
                 self.drains.get((spec.key, v.name)),
+                claim=self.claims.get((spec.key, v.name)),
             )
             for v in spec.variants
         )

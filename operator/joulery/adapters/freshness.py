@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from joulery.domain import reasons
+from joulery.domain.moments import utc
 from joulery.domain.verdict import Verdict
 
 # No cluster serves so much with one model; beyond it a counter or a clock is broken.
@@ -55,4 +55,4 @@ def _fault(value: float) -> str | None:
 
 def since(at_s: float) -> str:
     """A time as people read it, in UTC."""
-    return datetime.fromtimestamp(at_s, UTC).strftime("at %Y-%m-%dT%H:%M:%SZ")
+    return f"at {utc(at_s)}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulery.adapters.drain_view import drain_of
 from joulery.adapters.kube_client import KubeClient, path_of
 from joulery.adapters.kube_discovery import Discovery, Resource
 from joulery.adapters.kube_errors import NotFoundError
+from joulery.adapters.ownership_view import claim_of
 from joulery.adapters.pod_view import Manifest, has_ended, replica_of, selects
 from joulery.adapters.snapshot import Workload
 from joulery.domain import reasons
@@ -19,7 +20,7 @@ from joulery.domain.fleet import Replica, VariantState
 from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.pool import Pool, Variant
 from joulery.domain.verdict import Verdict
-from joulery.errors import UnavailableError
+from joulery.errors import ClusterError, UnavailableError
 
 _DEPLOYMENTS = path_of("apps", "v1", "deployments")
 _AT_ONCE = 16
@@ -34,7 +35,7 @@ def target_key(namespace: str, ref: TargetRef) -> TargetKey:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """Replicas asked for and the pods that they are."""
+    """Replicas asked for, the pods that they are, and the object, None where only its /scale was read."""
 
     desired: int | None
     pods: tuple[Manifest, ...]
@@ -75,9 +76,11 @@ class TargetReader:
                 found = await self._read_target(pool, variant, deployments, by_namespace[pool.key.namespace])
             if isinstance(found, Verdict):
                 return VariantState(variant.name, None, hold=hold or found)
-            workloads[pool.key, variant.name] = Workload(found.manifest or {}, found.pods)
+            workloads[pool.key, variant.name] = _workload(found)
             drain = drain_of(variant.target, found.template, found.pods)
-            return VariantState(variant.name, found.desired, _replicas(found.pods), hold, drain)
+            scaler = autoscalers.get(target_key(pool.key.namespace, variant.target))
+            claim = claim_of(found.manifest, scaler) if found.manifest is not None else None
+            return VariantState(variant.name, found.desired, _replicas(found.pods), hold, drain, claim=claim)
 
         wanted = [(pool, variant) for pool in pools for variant in pool.variants]
         states = await asyncio.gather(*(read_one(pool, variant) for pool, variant in wanted))
@@ -114,7 +117,16 @@ class TargetReader:
             # A custom resource whose `spec.replicas` is unset answers its /scale with a 500.
             text = f"{ref} answers no /scale ({error}); set its replicas once"
             return Verdict(reasons.TARGET_NOT_SCALABLE, text)
-        return await self._from_scale(scale, namespace)
+        found = await self._from_scale(scale, namespace)
+        return replace(found, manifest=await self._whole(resource, namespace, ref))
+
+    async def _whole(self, resource: Resource, namespace: str, ref: TargetRef) -> Manifest | None:
+        """The object behind a /scale, which does not tell its managedFields; None where it may not be read."""
+        try:
+            found: Manifest = await self._client.get(resource.path(namespace, ref.name))
+        except ClusterError:
+            return None
+        return found
 
     async def _from_scale(self, scale: Manifest, namespace: str) -> Scaled:
         selector = scale.get("status", {}).get("selector")
@@ -172,6 +184,11 @@ def _from_spec(manifest: Manifest, pods: Sequence[Manifest]) -> Scaled:
         p for p in pods if selects(spec["selector"], p["metadata"].get("labels") or {}) and not has_ended(p)
     )
     return Scaled(spec.get("replicas", 1), tuple(own), spec.get("template"), manifest)
+
+
+def _workload(found: Scaled) -> Workload:
+    """Without the manifest where its kind is not known to keep a pod template in `spec.template`."""
+    return Workload((found.manifest if found.template is not None else None) or {}, found.pods)
 
 
 def _replicas(pods: Iterable[Manifest]) -> tuple[Replica, ...]:

@@ -50,6 +50,12 @@ def memory_model(memory: PoolMemory) -> api.Memory:
                 last_up_time=None if v.last_up_s is None else time_of(v.last_up_s),
                 last_down_time=None if v.last_down_s is None else time_of(v.last_down_s),
                 startup_milliseconds=None if v.startup_s is None else round(v.startup_s * 1000),
+                adopted=v.adopted or None,
+                pending_from_replicas=v.pending_from_replicas,
+                set_back_times=tuple(time_of(at_s) for at_s in v.set_backs_s),
+                held_generation=v.held_generation,
+                held_replicas=v.held_replicas,
+                held_reason=v.held_reason,
                 derate=_derate(v.derate),
             )
             for v in memory.variants
@@ -86,6 +92,12 @@ def _variant_memory(variant: api.VariantMemory) -> VariantMemory:
         last_up_s=None if variant.last_up_time is None else seconds_of(variant.last_up_time),
         last_down_s=None if variant.last_down_time is None else seconds_of(variant.last_down_time),
         startup_s=None if milliseconds is None else milliseconds / 1000,
+        adopted=bool(variant.adopted),
+        pending_from_replicas=variant.pending_from_replicas,
+        set_backs_s=tuple(seconds_of(at) for at in variant.set_back_times),
+        held_generation=variant.held_generation,
+        held_replicas=variant.held_replicas,
+        held_reason=variant.held_reason,
         derate=_derate_memory(variant.derate),
     )
 

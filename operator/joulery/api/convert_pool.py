@@ -14,7 +14,7 @@ from joulery.api.v1alpha1 import variants as api_variants
 from joulery.api.validation import problems_of
 from joulery.domain import reasons
 from joulery.domain.keys import ObjectKey, TargetRef
-from joulery.domain.pool import DemandSource, Engine, Knob, Mode, Pool, Variant
+from joulery.domain.pool import Adopt, DemandSource, Engine, Knob, Mode, Pool, Variant
 from joulery.domain.request_class import DEFAULT_CLASSES, Objective, RequestClass, TokenRange
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.domain.vllm_metrics import metrics_of, supported_text
@@ -177,6 +177,7 @@ def _pool(manifest: Mapping[str, Any], spec: api.InferencePoolSpec) -> Pool:
         knobs=frozenset(Knob(knob) for knob in spec.knobs),
         weight=spec.shedding_weight,
         spare_instances=spec.redundancy.instances,
+        adopt=Adopt(spec.scaling.adopt),
     )
 
 

@@ -165,6 +165,7 @@ class PlannerLoop:
                 reports = reports_of(observation, demand, decision, failed)
                 await self._ports.status.write([r for r in reports if r.pool in failed])
             await self._tell(observation, demand, reports, scaled, decision.notices)
+            await self._tell_adoptions(decision, scaled)
         self._log_cycle(decision, scaled, directed, time.monotonic() - started_s)
         return _problem(told)
 
@@ -233,6 +234,15 @@ class PlannerLoop:
             PoolFigures(r, demand.get(r.pool), joules_per_token(r.measured_w, demand.get(r.pool)))
             for r in reports
         )
+
+    async def _tell_adoptions(
+        self, decision: Decision, scaled: Sequence[tuple[ScaleChange, WriteOutcome]]
+    ) -> None:
+        """Events for replicas that were taken over, where the write took effect."""
+        for change, outcome in scaled:
+            verdict = decision.adoptions.get((change.pool, change.variant))
+            if outcome.done and verdict is not None:
+                await self._ports.events.emit(change.pool, verdict)
 
     def _log_cycle(
         self,

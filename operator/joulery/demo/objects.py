@@ -72,6 +72,8 @@ def inference_pool(pool: Pool) -> Manifest:
         "metadata": {"name": pool.key.name, "namespace": pool.key.namespace},
         "spec": {
             "mode": pool.mode.value,
+            # The Deployments declare what runs before Joulery comes.
+            "scaling": {"adopt": "Declared"},
             "knobs": sorted(k.value for k in pool.knobs),
             "engine": {
                 "type": pool.engine.type,

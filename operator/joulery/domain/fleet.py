@@ -8,6 +8,7 @@ from enum import StrEnum
 from joulery.domain.drain import Drain
 from joulery.domain.keys import ObjectKey
 from joulery.domain.limits import NO_LIMITS, Limits, Provisioner, Quota
+from joulery.domain.ownership import Claim
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
 
@@ -52,6 +53,7 @@ class VariantState:
 
     `hold` says why its replicas must not be written (missing, autoscaled, claimed twice), else None. `drain`
     is how its replicas end, None where neither template nor pods can be seen. `limits` is what else bounds them.
+    `claim` is what tells whose its replicas are, None where nothing was read of it.
     """
 
     variant: str
@@ -60,6 +62,7 @@ class VariantState:
     hold: Verdict | None = None
     drain: Drain | None = None
     limits: Limits = NO_LIMITS
+    claim: Claim | None = None
 
     def in_phase(self, phase: ReplicaPhase) -> tuple[Replica, ...]:
         """Replicas in one phase."""

@@ -36,9 +36,17 @@ class Reinforcement:
 
 @dataclass(frozen=True, slots=True)
 class VariantMemory:
-    """What was last set on one variant and when, and what was learned of it.
+    """What was last set on one variant and when; `startup_s` is learned, None until a start was seen.
 
-    `startup_s` is None until a start was seen.
+    Attributes:
+        adopted: whether replicas of an owner that could not be told were taken over.
+        pending_from_replicas: value before a write that was not yet seen to take effect, so that a crash in
+            between or a LIST that lags does not look like a person.
+        set_backs_s: when others last changed what was set.
+        held_generation: the pool's generation at which replicas began to be held.
+        held_replicas: the value they were found at then.
+        held_reason: why.
+        derate: what measured latency says of its profile.
     """
 
     variant: str
@@ -46,6 +54,12 @@ class VariantMemory:
     last_up_s: float | None = None
     last_down_s: float | None = None
     startup_s: float | None = None
+    adopted: bool = False
+    pending_from_replicas: int | None = None
+    set_backs_s: tuple[float, ...] = ()
+    held_generation: int | None = None
+    held_replicas: int | None = None
+    held_reason: str | None = None
     derate: Derate = Derate()
 
 

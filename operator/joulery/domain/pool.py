@@ -30,6 +30,13 @@ class Knob(StrEnum):
     SHARDS = "Shards"
 
 
+class Adopt(StrEnum):
+    """Which replicas Joulery may take over from whoever applied the workload."""
+
+    UNDECLARED = "Undeclared"
+    DECLARED = "Declared"
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The serving engine and where its own metrics are read."""
@@ -83,6 +90,7 @@ class Pool:
     knobs: frozenset[Knob] = frozenset()
     weight: int = 1
     spare_instances: int = 0
+    adopt: Adopt = Adopt.UNDECLARED
 
     @property
     def objective(self) -> Objective:

@@ -20,11 +20,12 @@ from joulery.planner.drain import safe_changes
 from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
 from joulery.planner.findings import findings_of
-from joulery.planner.history import History, PoolHistory
+from joulery.planner.history import History, PoolHistory, remembered
 from joulery.planner.limits import patient, respected
 from joulery.planner.move import Steps
 from joulery.planner.observe import observe, set_replicas
 from joulery.planner.occasion import occasion, watched
+from joulery.planner.ownership import adoptions, owned, raises
 from joulery.planner.pricing import PointSource
 from joulery.planner.reshard import next_steps
 from joulery.planner.settings import PlannerSettings
@@ -67,6 +68,7 @@ def decide(
     plan = _in_force(planned, history.plan, now_s)
     views = _aimed(views, planned, plan)
     # 3. Step: from the goals and what is observed to the next writes.
+    aimed = views
     views, changes, waits = _stepped(views, fleet, now_s)
     # 4. Tell: the agents, the users, and the next call.
     is_epoch = terms is not None and terms.kind is PlanKind.EPOCH
@@ -96,6 +98,8 @@ def decide(
         ),
         step_id=f"{plan.id}-{plan_id(plan.made_at_s, changes)[:6]}" if changes else plan.id,
         notices=notices,
+        holds={(v.key, s.variant): s.hold for v in views for s in v.state.variants if s.hold is not None},
+        adoptions=adoptions(aimed, changes),
     )
 
 
@@ -117,7 +121,7 @@ def _seen(
         for v in views
     )
     judged = (weighed(v, fleet.nodes, fleet.observed_at_s, settings) for v in seen)
-    return tuple(watched(v, history.plan, settings) for v in judged)
+    return tuple(watched(owned(v, fleet.observed_at_s), history.plan, settings) for v in judged)
 
 
 def _with_endings(
@@ -180,9 +184,12 @@ def _stepped(
         free = steps.free
         respectful, bounded = respected(view.state, steps.changes)
         safe, held = safe_changes(view, respectful)
-        changes += safe
+        raised = raises(view, safe, free)
+        for change in raised:
+            free = free.taken(view.pool.variant(change.variant), change.want - change.seen)
+        changes += (*safe, *raised)
         waits[view.key] = (*bounded, *held, *steps.verdicts)
-        stepped.append(_with_sets(_cramped(view, steps, now_s), safe, now_s))
+        stepped.append(_with_sets(_cramped(view, steps, now_s), (*safe, *raised), now_s))
     sizes = {(v.key, x.name): x.tensor_parallel_size for v in views for x in v.pool.variants}
     # Room before need; then the largest instances, which find room hardest.
     changes.sort(key=lambda c: (c.want > c.seen, -sizes[c.pool, c.variant], c.pool, c.variant))
@@ -198,8 +205,11 @@ def _cramped(view: PoolView, steps: Steps, now_s: float) -> PoolView:
 
 def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -> PoolView:
     memory = view.past.memory
+    taken = adoptions((view,), changes)
     for change in changes:
         memory = set_replicas(memory, change.variant, seen=change.seen, want=change.want, now_s=now_s)
+        if (change.pool, change.variant) in taken:
+            memory = remembered(memory, replace(memory.variant(change.variant), adopted=True))
     if not view.acts and not changes and memory.goal_variant is not None:
         # Out of Act with nothing left to finish: the goal is no longer ours to reach.
         memory = replace(memory, goal_variant=None, goal_replicas=None, goal_clock_mhz=None)

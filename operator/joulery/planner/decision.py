@@ -25,6 +25,8 @@ class Decision:
         step_id: names these writes: differs from the plan's id by what is written, so that a plan carried
             out in several steps never writes one target twice under one name.
         notices: what happened since the last call and is worth an Event, by pool.
+        holds: why replicas are not written, by (pool, variant).
+        adoptions: replicas that these writes take over from an unknown owner, by (pool, variant).
     """
 
     plan: Plan
@@ -35,3 +37,5 @@ class Decision:
     history: History
     step_id: str
     notices: Mapping[ObjectKey, tuple[Verdict, ...]] = field(default_factory=dict)
+    holds: Mapping[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)
+    adoptions: Mapping[tuple[ObjectKey, str], Verdict] = field(default_factory=dict)

@@ -19,13 +19,28 @@ def judge(
     shed = outcome.shed.get(view.key, 0.0) if outcome is not None else 0.0
     if outcome is not None and shed > 1e-6:
         return _no(_short(view, pricing, target, outcome, shed))
-    held = pricing.capacity_rps(target.variant, target.replicas)
+    held_rps = pricing.capacity_rps(target.variant, target.replicas)
     message = (
-        f"{target.replicas} x {target.variant} carry {held:.2f} requests/s{_spared(pricing)}, peak "
-        f"{pricing.peak_rps:.2f}"
+        f"pool {view.key}: {target.replicas} x {target.variant} carry {held_rps:.2f} requests/s"
+        f"{_spared(pricing)}, peak {pricing.peak_rps:.2f}"
     )
-    return Finding(
-        ConditionType.FEASIBLE, ConditionStatus.TRUE, Verdict(reasons.FEASIBLE, f"pool {view.key}: {message}")
+    cramped = _cramped(view, outcome) if held_rps < pricing.peak_rps else None
+    if cramped is not None:
+        return _no(Verdict(reasons.INSUFFICIENT_GPUS, f"{message}; {cramped}"))
+    return Finding(ConditionType.FEASIBLE, ConditionStatus.TRUE, Verdict(reasons.FEASIBLE, message))
+
+
+def _cramped(view: PoolView, outcome: Outcome | None) -> str | None:
+    """Why the GPUs that are free do not take what was chosen: they suffice in number, not where they are."""
+    told = outcome.verdicts.get(view.key, ()) if outcome is not None else ()
+    if outcome is None or not any(v.reason == reasons.INSUFFICIENT_GPUS for v in told):
+        return None
+    wish = outcome.wishes[view.key]
+    variant = view.pool.variant(wish.variant)
+    return (
+        f"{wish.replicas} x {wish.variant} would carry it, but no way there is open: each needs "
+        f"{variant.tensor_parallel_size} free GPUs of {variant.accelerator} on one node: free such GPUs or add "
+        f"a node"
     )
 
 

@@ -7,6 +7,7 @@ from joulery.domain.fleet import Fleet
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
+from joulery.planner.absent import absent_replicas
 from joulery.planner.candidates import profile_missing
 from joulery.planner.derate_findings import accuracy_finding
 from joulery.planner.drain import drain_finding
@@ -116,6 +117,9 @@ def _plan_reason(view: PoolView, plan: Plan) -> str:
 
 def _actuated(view: PoolView, changes: tuple[ScaleChange, ...], waits: tuple[Verdict, ...]) -> Finding:
     condition = ConditionType.ACTUATED
+    raised = next((c for c in changes if c.reason == reasons.REPLICAS_RAISED), None)
+    if raised is not None:
+        return Finding(condition, ConditionStatus.FALSE, Verdict(raised.reason, raised.message))
     held = next((s.hold for s in view.state.variants if s.hold is not None), None)
     if held is not None:
         return Finding(condition, ConditionStatus.FALSE, held)
@@ -128,19 +132,23 @@ def _actuated(view: PoolView, changes: tuple[ScaleChange, ...], waits: tuple[Ver
         reason = reasons.RESHARDING if "Reshard" in changes[0].reason else reasons.SCALING
         return Finding(condition, ConditionStatus.FALSE, Verdict(reason, changes[0].message))
     if waits:
-        return Finding(condition, ConditionStatus.FALSE, waits[0])
+        return Finding(condition, ConditionStatus.FALSE, _with_absent(waits[0], view))
     missing = frozenset(Knob) - view.pool.knobs
     if not view.pool.knobs:
         message = (
             f"pool {view.key} is in Act but names no knobs; name Clocks, Replicas or Shards in spec.knobs"
         )
         return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.KNOB_NOT_ENABLED, message))
-    absent = sum(c.absent for c in view.counts.values())
-    if absent:
-        message = f"{absent} replicas of pool {view.key} have found no GPU or do not become ready"
-        return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.UNSCHEDULABLE, message))
+    absent = absent_replicas(view)
+    if absent is not None:
+        return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.UNSCHEDULABLE, absent))
     left = f"; not enabled: {', '.join(sorted(missing))}" if missing else ""
     return _true(condition, reasons.ACTUATED, f"pool {view.key} is as planned{left}")
+
+
+def _with_absent(waits: Verdict, view: PoolView) -> Verdict:
+    absent = absent_replicas(view)
+    return waits if absent is None else Verdict(waits.reason, f"{waits.message}; {absent}")
 
 
 def _slo(view: PoolView) -> Finding:

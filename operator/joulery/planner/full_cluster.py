@@ -50,7 +50,7 @@ def make_room(move: Move) -> Steps:
 
 def hold_load(move: Move) -> Steps | None:
     """More of what runs, where the way to the goal is closed and what comes does not carry the load."""
-    if move.expected_rps() >= move.need_rps:
+    if _expected_rps(move) >= move.need_rps:
         return None
     for variant in sorted(move.old, key=lambda v: -move.rates.get(v.name, 0.0)):
         counts = move.counts(variant)
@@ -65,10 +65,15 @@ def _held_up(move: Move, reason: str, why: str) -> Steps:
     return hold_load(move) or move.wait(reason, why, cramped=True)
 
 
+def _expected_rps(move: Move) -> float:
+    """What will serve, judged as `make_room` does, or one would give what the other takes."""
+    return move.expected_rps(move.view.sharing.without_spares())
+
+
 def _missing(move: Move, variant: Variant) -> int:
     """Instances of a variant that fill what is missing, one at least."""
     rate = move.rates.get(variant.name, 0.0)
-    return max(1, -int(-(move.need_rps - move.expected_rps()) // rate)) if rate > 0.0 else 0
+    return max(1, -int(-(move.need_rps - _expected_rps(move)) // rate)) if rate > 0.0 else 0
 
 
 def _ways(move: Move) -> list[tuple[str, Counter[str]]]:

@@ -22,6 +22,10 @@ from joulery.planner.settings import PlannerSettings
 from joulery.planner.supply import FreeGpus
 from joulery.planner.view import PoolView
 
+# The load may grow on the way, which takes a start-up or more; where nothing forces the way, one that is open
+# by a hair only would close before its end.
+_LOAD_MARGIN = 1.1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
@@ -152,7 +156,8 @@ def take_no_way_that_ends_half_way(p: Proposal) -> tuple[Target, Verdict | None]
     """Another variant is begun only where GPUs and load let the reshard reach its end; else what runs grows."""
     if not p.is_reshard or p.free is None or not p.view.acts or p.view.is_stale:
         return p.target, None
-    if leads_there(p.view, p.target.variant, p.target.replicas, p.free):
+    margin = 1.0 if p.is_short else _LOAD_MARGIN
+    if leads_there(p.view, p.target.variant, p.target.replicas, p.free, load_margin=margin):
         return p.target, None
     why = "no GPUs are free for it, or what stays beside it would not carry the load on the way"
     return _grown(p), _verdict(p, reasons.INSUFFICIENT_GPUS, why)

@@ -67,9 +67,15 @@ class Move:
         """What ready replicas carry, with other numbers of some variants."""
         return self._carried({v.name: self.counts(v).serving for v in self._parties} | dict(changed), sharing)
 
-    def expected_rps(self) -> float:
+    def expected_rps(self, sharing: Sharing | None = None) -> float:
         """What ready and starting replicas will carry together."""
-        return self._carried({v.name: self.counts(v).expected for v in self._parties})
+        return self._carried({v.name: self.counts(v).expected for v in self._parties}, sharing)
+
+    def goal_sharing(self) -> Sharing:
+        """How steps on the way are judged: with spares only where the goal itself has GPUs for them."""
+        alone = dict.fromkeys((v.name for v in self.old), 0) | {self.variant.name: self.goal}
+        redundant = self.capacity_rps(alone) >= self.need_rps
+        return self.view.sharing if redundant else self.view.sharing.without_spares()
 
     def change(
         self, variant: Variant, want: int, reason: str, why: str, node: str | None = None

@@ -105,9 +105,13 @@ def _is_stuck(state: VariantState, now_s: float, settings: PlannerSettings) -> b
 def set_replicas(memory: PoolMemory, variant: str, *, seen: int, want: int, now_s: float) -> PoolMemory:
     """The restart block after a change of one variant, written before the change itself."""
     known: VariantMemory = memory.variant(variant)
+    was_undone = known.pending_from_replicas == seen
     changed = replace(
         known,
         last_set_replicas=want,
+        pending_from_replicas=seen,
+        # Written before from the same value and never seen: somebody was faster than our snapshots.
+        set_backs_s=(*known.set_backs_s, now_s)[-3:] if was_undone else known.set_backs_s,
         last_up_s=now_s if want > seen else known.last_up_s,
         last_down_s=now_s if want < seen else known.last_down_s,
     )

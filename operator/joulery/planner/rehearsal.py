@@ -20,10 +20,15 @@ from joulery.planner.view import PoolView
 _MOST_STEPS = 48
 
 
-def leads_there(view: PoolView, variant: str, replicas: int, free: FreeGpus) -> bool:
-    """Whether so many replicas of a variant are reached, if all that starts does and nothing else changes."""
+def leads_there(
+    view: PoolView, variant: str, replicas: int, free: FreeGpus, *, load_margin: float = 1.0
+) -> bool:
+    """Whether so many replicas of a variant are reached, if all that starts does and nothing else changes.
+
+    `load_margin` is the load to be carried on the way over that of now.
+    """
     memory = replace(view.past.memory, goal_variant=variant, goal_replicas=replicas)
-    view = _settled(replace(view, past=replace(view.past, memory=memory)))
+    view = _loaded(_settled(replace(view, past=replace(view.past, memory=memory))), load_margin)
     free = free.with_coming()
     for _ in range(_MOST_STEPS):
         steps = next_steps(view, free)
@@ -37,6 +42,13 @@ def leads_there(view: PoolView, variant: str, replicas: int, free: FreeGpus) -> 
 def _settled(view: PoolView) -> PoolView:
     """All pods that have a node serve, and those without one were never asked for."""
     return _with_states(view, (_as_placed(s) for s in view.state.variants))
+
+
+def _loaded(view: PoolView, margin: float) -> PoolView:
+    forecast = view.forecast
+    if forecast is None:
+        return view
+    return replace(view, forecast=replace(forecast, peak_now_rps=margin * forecast.peak_now_rps))
 
 
 def _as_placed(state: VariantState) -> VariantState:

@@ -120,11 +120,14 @@ def _drags_down(move: Move, want: int) -> bool:
 
 def _shrink(move: Move) -> Steps:
     """As many of the old ones as the ready ones can spare, all at best."""
+    sharing = move.goal_sharing()
+    now_rps = move.capacity_rps({}, sharing)
     for variant in move.old:
         counts = move.counts(variant)
         for want in range(counts.desired):
-            left_rps = move.capacity_rps({variant.name: min(want, counts.serving)})
-            if left_rps >= move.need_rps or not counts.serving:
+            left_rps = move.capacity_rps({variant.name: min(want, counts.serving)}, sharing)
+            # Weak ones among strong ones may hold all of them back: without them the rest carries more.
+            if left_rps >= move.need_rps or left_rps > now_rps or not counts.serving:
                 change = move.change(variant, want, reasons.RESHARD_SHRINK, f"{move.variant.name} is ready")
                 return Steps((change,), move.free)
     return move.wait(reasons.RESHARDING, f"{move.need_rps:.2f} requests/s need the old replicas still")

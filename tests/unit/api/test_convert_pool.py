@@ -19,7 +19,7 @@ from joulery.api.v1alpha1.inference_pool import Engine, InferencePoolSpec
 from joulery.domain import reasons
 from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.policy import Policy
-from joulery.domain.pool import Knob, Mode, Pool
+from joulery.domain.pool import Adopt, Knob, Mode, Pool
 from joulery.domain.request_class import DEFAULT_CLASSES
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding
 from joulery.domain.vllm_metrics import SUPPORTED
@@ -45,6 +45,7 @@ def test_a_full_manifest_arrives_whole() -> None:
     assert (pool.generation, pool.uid, pool.weight, pool.mode) == (3, "u-1", 10, Mode.ACT)
     assert pool.spare_instances == 1
     assert pool.knobs == frozenset(Knob)
+    assert pool.adopt is Adopt.DECLARED
     assert pool.demand_source.matchers == (("cluster", "demo"),)
     assert pool.objective.inter_token_latency_p99_ms == 200
     tp4 = pool.variant("tp4")
@@ -57,6 +58,7 @@ def test_what_is_left_out_gets_the_defaults() -> None:
     assert pool.classes == DEFAULT_CLASSES
     assert (pool.mode, pool.knobs, pool.weight) == (Mode.OBSERVE, frozenset({Knob.CLOCKS}), 1)
     assert pool.spare_instances == 0
+    assert pool.adopt is Adopt.UNDECLARED
     assert (pool.engine.metrics_port, pool.engine.metrics_path) == (8000, "/metrics")
     assert (pool.variants[0].min_replicas, pool.variants[0].startup_s) == (0, 300.0)
 
@@ -73,6 +75,7 @@ SAME_TARGET = [variant("a", 4), {**variant("b", 8), "scaleTargetRef": variant("a
     [
         (("mode",), "Maybe", "spec.mode"),
         (("knobs",), ["Voltage"], "spec.knobs[0]"),
+        (("scaling", "adopt"), "Everything", "spec.scaling.adopt"),
         (("engine", "type"), "TGI", "spec.engine.type"),
         (("profileRef",), ..., "spec.profileRef"),
         (("variants",), [], "spec.variants"),

@@ -198,6 +198,12 @@ memories = st.builds(
             last_up_s=times,
             last_down_s=times,
             startup_s=st.none() | st.integers(0, 10**6).map(lambda ms: ms / 1000),
+            adopted=st.booleans(),
+            pending_from_replicas=counts,
+            set_backs_s=st.lists(times.filter(lambda s: s is not None), max_size=3).map(tuple),
+            held_generation=counts,
+            held_replicas=counts,
+            held_reason=st.none() | st.sampled_from(["ReplicasHeld", "ReplicasDeclared"]),
             derate=st.builds(
                 Derate,
                 share=st.integers(7_000, 10_000).map(lambda points: points / 10_000),

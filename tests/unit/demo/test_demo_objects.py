@@ -7,7 +7,7 @@ from dataclasses import replace
 from joulery.api.convert import policy_of, pool_of
 from joulery.demo import objects
 from joulery.demo.timing import DemoTiming
-from joulery.domain.pool import Pool
+from joulery.domain.pool import Adopt, Pool
 from joulery.simulator.scenario import SCENARIO_NAMESPACE, default_policy
 from joulery.simulator.scenario import pool_of as scenario_pool
 
@@ -19,7 +19,8 @@ def chat() -> Pool:
 def test_a_pool_reads_back_as_the_pool_that_is_replayed() -> None:
     manifest = objects.inference_pool(chat())
     manifest["metadata"] |= {"uid": "u-1", "generation": 4}
-    assert pool_of(manifest) == replace(chat(), uid="u-1", generation=4)
+    # In a replay nobody declares replicas; the demo's Deployments do.
+    assert pool_of(manifest) == replace(chat(), uid="u-1", generation=4, adopt=Adopt.DECLARED)
 
 
 def test_a_policy_reads_back_as_the_policy_that_is_replayed() -> None:

@@ -96,6 +96,19 @@ class Redundancy(ApiModel):
     ] = 0
 
 
+class Scaling(ApiModel):
+    """How Joulery deals with the replicas of the variants' workloads."""
+
+    adopt: Annotated[
+        Literal["Undeclared", "Declared"],
+        Field(
+            description="Which replicas Joulery may take over: Undeclared those that no manifest is known to "
+            "declare, Declared also those that an applier declares. With Declared, a later apply of a manifest "
+            "that still has replicas fails or sets them back, by applier.",
+        ),
+    ] = "Undeclared"
+
+
 class InferencePoolSpec(ApiModel):
     """What the pool's owner wants."""
 
@@ -162,6 +175,13 @@ class InferencePoolSpec(ApiModel):
         Redundancy,
         Field(description="What may be lost without the objective being missed. Default: nothing."),
     ] = Field(default_factory=Redundancy)
+    scaling: Annotated[
+        Scaling,
+        Field(
+            description="How Joulery deals with the replicas of the workloads. Default: it takes over only "
+            "what no manifest declares."
+        ),
+    ] = Field(default_factory=Scaling)
     demand: Annotated[
         Demand, Field(description="Which Prometheus series belong to the pool. Default: by model name alone.")
     ] = Field(default_factory=Demand)

@@ -106,6 +106,26 @@ class VariantMemory(ApiModel):
     startup_milliseconds: Annotated[
         int | None, Field(ge=0, le=1_000_000_000, description="Learned time from new pod to Ready, in ms.")
     ] = None
+    adopted: Annotated[
+        bool | None,
+        Field(description="Whether replicas of an owner that could not be told were taken over."),
+    ] = None
+    pending_from_replicas: Annotated[
+        Replicas | None, Field(description="Replicas before a write not yet seen to take effect.")
+    ] = None
+    set_back_times: Annotated[
+        tuple[AwareDatetime, ...],
+        Field(
+            max_length=3,
+            description="When others last changed the replicas that were set, oldest first.",
+            json_schema_extra=atomic_list(),
+        ),
+    ] = ()
+    held_generation: Annotated[
+        int | None, Field(ge=0, description="The pool's metadata.generation when they began to be held.")
+    ] = None
+    held_replicas: Annotated[Replicas | None, Field(description="Replicas found at that time.")] = None
+    held_reason: Annotated[Reason | None, Field(description="Why they are held.")] = None
     derate: Annotated[
         Derate | None,
         Field(description="What measured latency says of its profile. Default: the profile counts in full."),
