@@ -86,7 +86,9 @@ def _concluded(
     if judgement.reason != reasons.WINDOW_SKIPPED:
         memory = remembered(memory, replace(memory.variant(watch.variant), derate=derate))
     streak = past.streak
-    if window.requests >= settings.derate.least_requests and window.attained_percent is not None:
+    enough = window.requests >= settings.derate.least_requests
+    if view.acts and enough and window.attained_percent is not None:
+        # Of a pool that is only advised nothing comes to help, so its misses would add up for ever.
         highest = watch.polls_at_highest >= settings.reinforcement.highest_share * watch.polls
         streak = streak.after(kept=window.attained_percent >= PROMISE_PERCENT, at_highest=highest)
     reinforcement, streak = reinforce(memory.reinforcement, streak, now_s, settings.reinforcement)

@@ -11,7 +11,7 @@ from fleets import CHAT, PROFILES, Cluster, demand, poll, pool, variant
 from joulery.domain import reasons
 from joulery.domain.demand import Demand, LatencyReport
 from joulery.domain.memory import Derate
-from joulery.domain.pool import Knob
+from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.decide import Decision
 from joulery.planner.history import History
@@ -213,3 +213,9 @@ def test_the_one_more_stays_within_max_replicas_and_is_said_to_be_missing() -> N
     feasible = next(f for f in decision.findings[CHAT] if f.condition is ConditionType.FEASIBLE)
     assert feasible.verdict.reason == reasons.INSUFFICIENT_REPLICAS
     assert "more than the profile asks for" in feasible.verdict.message
+
+
+def test_a_pool_that_is_only_advised_is_not_advised_more_and_more() -> None:
+    cluster = Cluster([pool(variants=(variant(4),), mode=Mode.RECOMMEND)]).run(CHAT, "tp4", 3)
+    _, history = played(cluster, steady(cluster, 98.9), 3 * POLLS_PER_WINDOW)
+    assert history.pools[CHAT].memory.reinforcement.instances == 0
