@@ -40,6 +40,7 @@ e2e: $(READY) ## Only the tests on a real control plane
 soak: $(READY) ## Long campaigns: operator kills, faults, days of replay; figures in build/
 	@$(WITH_CONTROL_PLANE) $(BIN)/pytest -m soak $(PYTEST_FLAGS)
 	@$(BIN)/python -m joulery evaluate --campaign
+	@$(BIN)/python -m joulery evaluate --trust
 
 verify: $(READY) ## Lint, format, types, import rules, generated files, lock files
 	@$(BIN)/ruff check

@@ -110,6 +110,9 @@ def demo(
 @app.command()
 def evaluate(
     campaign: Annotated[bool, typer.Option(help="All days, seeds and start-up times.")] = False,
+    trust: Annotated[
+        bool, typer.Option(help="All days on engines up to 15 % slower and faster than the profile.")
+    ] = False,
     day: Annotated[int, typer.Option(min=12, max=16, help="Day of May 2024.")] = 14,
     seed: Annotated[int, typer.Option(help="Draws the hidden truth.")] = 0,
     startup_seconds: Annotated[float, typer.Option(help="Start-up time of an instance.")] = 120.0,
@@ -125,6 +128,10 @@ def evaluate(
 
     if campaign:
         run_campaign(Campaign(), out)
+    elif trust:
+        from joulery.simulator.trust import TrustCampaign, run_trust
+
+        run_trust(TrustCampaign(), out)
     else:
         result = evaluate_case(Case(date(2024, 5, day), seed, startup_seconds), knobs=True)
         out.parent.mkdir(parents=True, exist_ok=True)

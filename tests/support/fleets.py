@@ -109,6 +109,7 @@ class Cluster:
     cordoned: set[str] = field(default_factory=set)
     startup_s: float = 120.0
     created: int = 0
+    highest_since_s: float | None = None
 
     def run(self, key: ObjectKey, name: str, replicas: int) -> Cluster:
         """So many replicas that have served for an hour."""
@@ -151,7 +152,7 @@ class Cluster:
             VariantState(
                 v.name,
                 self.desired.get((spec.key, v.name), 0),
-                tuple(self.pods.get((spec.key, v.name), ())),
+                tuple(self._held(pod) for pod in self.pods.get((spec.key, v.name), ())),
                 self.holds.get((spec.key, v.name)),
                 self.drains.get((spec.key, v.name)),
                 claim=self.claims.get((spec.key, v.name)),
@@ -159,6 +160,11 @@ class Cluster:
             for v in spec.variants
         )
         return PoolState(spec, states)
+
+    def _held(self, pod: Replica) -> Replica:
+        is_ready = pod.phase is ReplicaPhase.READY
+        since_s = pod.highest_since_s if pod.highest_since_s is not None else self.highest_since_s
+        return replace(pod, highest_since_s=since_s) if is_ready else pod
 
     def _create(self, key: ObjectKey, name: str, at_s: float) -> None:
         self.created += 1
@@ -278,10 +284,12 @@ class MadeUpCatalog:
         objective: Objective,
         clocks_mhz: Sequence[int],
         dispersion: float = 1.0,
+        speed: float = 1.0,
     ) -> OperatingPoints:
-        """Points by tensor-parallel size alone."""
+        """Points by tensor-parallel size and speed alone."""
         self.asked += 1
-        return made_up_points(variant.tensor_parallel_size, clocks_mhz, rates_rps=self.rates_rps)
+        rates = {size: rate * speed for size, rate in self.rates_rps.items()}
+        return made_up_points(variant.tensor_parallel_size, clocks_mhz, rates_rps=rates)
 
 
 @dataclass(frozen=True, slots=True)

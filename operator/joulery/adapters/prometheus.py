@@ -21,7 +21,6 @@ from requests.auth import AuthBase
 from urllib3.util import Retry
 
 from joulery.adapters.freshness import judge_age, judge_figures
-from joulery.adapters.histograms import Buckets, buckets, latency_report, length_histogram
 from joulery.adapters.pod_load import PodLoads
 from joulery.adapters.prometheus_queries import (
     NAMESPACE,
@@ -35,8 +34,9 @@ from joulery.adapters.prometheus_queries import (
     running_by_pod,
 )
 from joulery.domain import reasons
-from joulery.domain.demand import Demand
+from joulery.domain.demand import ATTAINMENT_WINDOW_S, Demand
 from joulery.domain.keys import ObjectKey
+from joulery.domain.latency import Buckets, buckets, latency_report, length_histogram
 from joulery.domain.moments import utc
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
@@ -47,7 +47,6 @@ from joulery.errors import MetricsError
 # a rate through missed scrapes.
 RATE_SCRAPES = 5
 _MIX_WINDOW_S = 600.0
-_ATTAINMENT_WINDOW_S = 600.0
 
 # A third of the twenty that Prometheus runs at once by default; the client keeps ten connections alive.
 _AT_ONCE = 7
@@ -136,7 +135,7 @@ class PrometheusDemand:
     def __init__(self, client: PrometheusClient, scrape_interval_s: float) -> None:
         self._client = client
         self._scrape_interval_s = scrape_interval_s
-        self._windows = Windows(RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, _ATTAINMENT_WINDOW_S)
+        self._windows = Windows(RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, ATTAINMENT_WINDOW_S)
         self._good: dict[ObjectKey, Demand] = {}
         self._trouble_since_s: dict[ObjectKey, float] = {}
         self._running: dict[tuple[str, str], float] = {}

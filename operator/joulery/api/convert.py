@@ -6,11 +6,12 @@ the agent's image does not carry.
 
 from __future__ import annotations
 
+from joulery.api.convert_memory import memory_block, memory_of
 from joulery.api.convert_node import directive_of, gpu_node_manifest, gpu_node_spec
 from joulery.api.convert_policy import policy_of
 from joulery.api.convert_pool import generation_of, key_of, pool_of
 from joulery.api.convert_profile import profile_of
-from joulery.api.convert_status import memory_block, memory_of, pool_status, rejected_status
+from joulery.api.convert_status import pool_status, rejected_status
 
 __all__ = [
     "directive_of",

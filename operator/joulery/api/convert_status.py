@@ -1,4 +1,4 @@
-"""Domain reports as InferencePool status, and the restart block both ways."""
+"""Domain reports as InferencePool status."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from joulery.api.times import seconds_of, time_of, whole_time_of
+from joulery.api.convert_memory import memory_model
+from joulery.api.times import whole_time_of
 from joulery.api.v1alpha1 import inference_pool_status as api
 from joulery.api.v1alpha1.common import Condition
-from joulery.domain.memory import PoolMemory, VariantMemory
 from joulery.domain.pool import Mode
 from joulery.domain.report import PoolReport, VariantReport
 from joulery.domain.verdict import Finding, Verdict
@@ -46,7 +46,7 @@ def pool_status(
         attainment_percent=_percent(report.attainment_percent),
         recommendation=_recommendation(report),
         decisions=_decisions(report, before.decisions, now_s),
-        memory=_memory(report.memory),
+        memory=memory_model(report.memory),
     ).manifest()
 
 
@@ -61,28 +61,6 @@ def rejected_status(
         decisions=before.decisions,
         memory=before.memory,
     ).manifest()
-
-
-def memory_of(status: Mapping[str, Any] | None) -> PoolMemory:
-    """What a status remembers; what is unreadable is forgotten, which makes us slower, never wrong."""
-    block = (status or {}).get("memory")
-    try:
-        memory = api.Memory.model_validate(block or {})
-    except ValidationError:
-        return PoolMemory()
-    return PoolMemory(
-        plan_id=memory.plan_id,
-        planned_at_s=None if memory.planned_time is None else seconds_of(memory.planned_time),
-        goal_variant=memory.goal_variant,
-        goal_replicas=memory.goal_replicas,
-        goal_clock_mhz=memory.goal_clock_mhz,
-        variants=tuple(_variant_memory(v) for v in memory.variants),
-    )
-
-
-def memory_block(memory: PoolMemory) -> dict[str, Any]:
-    """The restart block as it is written to the status."""
-    return _memory(memory).manifest()
 
 
 def _previous(status: Mapping[str, Any] | None) -> api.InferencePoolStatus:
@@ -145,6 +123,7 @@ def _variant(variant: VariantReport) -> api.VariantStatus:
         ready_replicas=variant.ready,
         target_replicas=variant.target,
         clock_mhz=variant.clock_mhz,
+        derate_percent=_percent(None if variant.derate is None else 100.0 * variant.derate),
         hold_reason=variant.hold.reason if variant.hold else None,
         hold_message=_cut(variant.hold.message, _MESSAGE_LENGTH) if variant.hold else None,
     )
@@ -204,51 +183,4 @@ def _decision(verdict: Verdict, plan_id: str | None, now_s: float) -> api.Decisi
         message=_cut(verdict.message, _MESSAGE_LENGTH),
         time=whole_time_of(now_s),
         plan_id=plan_id,
-    )
-
-
-def _memory(memory: PoolMemory) -> api.Memory:
-    return api.Memory(
-        plan_id=memory.plan_id,
-        planned_time=None if memory.planned_at_s is None else time_of(memory.planned_at_s),
-        goal_variant=memory.goal_variant,
-        goal_replicas=memory.goal_replicas,
-        goal_clock_mhz=memory.goal_clock_mhz,
-        variants=tuple(
-            api.VariantMemory(
-                name=v.variant,
-                last_set_replicas=v.last_set_replicas,
-                last_up_time=None if v.last_up_s is None else time_of(v.last_up_s),
-                last_down_time=None if v.last_down_s is None else time_of(v.last_down_s),
-                startup_milliseconds=None if v.startup_s is None else round(v.startup_s * 1000),
-                adopted=v.adopted or None,
-                pending_from_replicas=v.pending_from_replicas,
-                set_back_times=tuple(time_of(at_s) for at_s in v.set_backs_s),
-                held_generation=v.held_generation,
-                held_replicas=v.held_replicas,
-                held_reason=v.held_reason,
-                held_by=v.held_by,
-                asked_replicas=v.asked_replicas,
-            )
-            for v in memory.variants
-        ),
-    )
-
-
-def _variant_memory(variant: api.VariantMemory) -> VariantMemory:
-    milliseconds = variant.startup_milliseconds
-    return VariantMemory(
-        variant=variant.name,
-        last_set_replicas=variant.last_set_replicas,
-        last_up_s=None if variant.last_up_time is None else seconds_of(variant.last_up_time),
-        last_down_s=None if variant.last_down_time is None else seconds_of(variant.last_down_time),
-        startup_s=None if milliseconds is None else milliseconds / 1000,
-        adopted=bool(variant.adopted),
-        pending_from_replicas=variant.pending_from_replicas,
-        set_backs_s=tuple(seconds_of(at) for at in variant.set_back_times),
-        held_generation=variant.held_generation,
-        held_replicas=variant.held_replicas,
-        held_reason=variant.held_reason,
-        held_by=variant.held_by,
-        asked_replicas=variant.asked_replicas,
     )

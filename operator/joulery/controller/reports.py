@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from joulery.adapters.histograms import attainment_percent
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import PoolState, VariantState
 from joulery.domain.keys import ObjectKey
+from joulery.domain.latency import attainment_percent
 from joulery.domain.memory import PoolMemory
-from joulery.domain.plan import PoolPlan
 from joulery.domain.policy import governing
 from joulery.domain.pool import Mode
 from joulery.domain.report import PoolReport, VariantReport
@@ -81,9 +80,7 @@ def _report(
         generation=pool.generation,
         mode=mode.value,
         findings=(*findings, _ready(findings, mode)),
-        variants=tuple(
-            _variant_report(v, planned, decision.holds.get((pool.key, v.variant))) for v in state.variants
-        ),
+        variants=tuple(_variant_report(v, pool.key, decision) for v in state.variants),
         plan_id=decision.plan.id if planned is not None else None,
         predicted_w=planned.predicted_w if planned is not None else None,
         measured_w=watts,
@@ -94,7 +91,8 @@ def _report(
     )
 
 
-def _variant_report(state: VariantState, planned: PoolPlan | None, hold: Verdict | None) -> VariantReport:
+def _variant_report(state: VariantState, key: ObjectKey, decision: Decision) -> VariantReport:
+    planned, history = decision.plan.pool(key), decision.history.pools.get(key)
     ours = planned is not None and planned.variant == state.variant
     return VariantReport(
         variant=state.variant,
@@ -102,7 +100,8 @@ def _variant_report(state: VariantState, planned: PoolPlan | None, hold: Verdict
         ready=state.ready,
         target=None if planned is None else (planned.replicas if ours else 0),
         clock_mhz=planned.clock_mhz if planned is not None and ours else None,
-        hold=hold or state.hold,
+        hold=decision.holds.get((key, state.variant)) or state.hold,
+        derate=history.derate(state.variant) if history is not None else None,
     )
 
 

@@ -27,11 +27,16 @@ class LengthHistogram:
         return self.tokens_per_s / total if self.tokens_per_s and total > 0.0 else None
 
 
+# Seconds that attainment is measured over (design, definitions).
+ATTAINMENT_WINDOW_S = 600.0
+
+
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Measured latency over the attainment window; percentages of requests within the objective.
+    """Measured latency over the last `window_s` seconds; percentages of requests within the objective.
 
-    `slo` says how the pool stands and why, `Unknown` where an objective lies between two bucket edges.
+    `slo` says how the pool stands and why, `Unknown` where an objective lies between two bucket edges; `is_exact`
+    is false there, and the percentages are then the least that the edges allow.
     """
 
     requests: float
@@ -41,6 +46,8 @@ class LatencyReport:
     tpot_p99_ms: float | None
     itl_p99_ms: float | None
     slo: Finding
+    is_exact: bool = True
+    window_s: float = ATTAINMENT_WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,32 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
+class Derate:
+    """Share of a profile's speed that is counted on, from 0.7 to 1, learned from measured latency.
+
+    `optimistic_since_s` is since when the profile is called optimistic, None where it is not; `profile` is the
+    content hash of the profile it was learned on: another one begins at 1.
+    """
+
+    share: float = 1.0
+    optimistic_since_s: float | None = None
+    profile: str | None = None
+
+    @property
+    def applied(self) -> float:
+        """In whole percents, so that clock tables which agents hold stay valid from window to window."""
+        return round(self.share, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Reinforcement:
+    """Instances beyond what the profile asks for, after objectives were missed at the highest clock."""
+
+    instances: int = 0
+    changed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VariantMemory:
     """What was last set on one variant and when; `startup_s` is learned, None until a start was seen.
 
@@ -22,6 +48,7 @@ class VariantMemory:
         held_reason: why.
         held_by: the owner at that time, as `Owner.key` spells it; a raise makes Joulery the owner since.
         asked_replicas: what an autoscaler was last asked to set, None where none is to follow.
+        derate: what measured latency says of its profile.
     """
 
     variant: str
@@ -37,12 +64,15 @@ class VariantMemory:
     held_reason: str | None = None
     held_by: str | None = None
     asked_replicas: int | None = None
+    derate: Derate = Derate()
 
     def no_later_than(self, now_s: float) -> VariantMemory:
         """Without times of the future."""
         up_s, down_s = _bounded(self.last_up_s, now_s), _bounded(self.last_down_s, now_s)
         set_backs_s = tuple(min(at_s, now_s) for at_s in self.set_backs_s)
-        return replace(self, last_up_s=up_s, last_down_s=down_s, set_backs_s=set_backs_s)
+        since_s = _bounded(self.derate.optimistic_since_s, now_s)
+        derate = replace(self.derate, optimistic_since_s=since_s)
+        return replace(self, last_up_s=up_s, last_down_s=down_s, set_backs_s=set_backs_s, derate=derate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +85,7 @@ class PoolMemory:
     goal_replicas: int | None = None
     goal_clock_mhz: int | None = None
     variants: tuple[VariantMemory, ...] = ()
+    reinforcement: Reinforcement = Reinforcement()
 
     def variant(self, name: str) -> VariantMemory:
         """Memory of one variant, empty where nothing was remembered."""
@@ -63,7 +94,9 @@ class PoolMemory:
     def no_later_than(self, now_s: float) -> PoolMemory:
         """Without times of the future: a clock that was ahead must not hold a way down until they are reached."""
         variants = tuple(v.no_later_than(now_s) for v in self.variants)
-        return replace(self, planned_at_s=_bounded(self.planned_at_s, now_s), variants=variants)
+        added = replace(self.reinforcement, changed_s=_bounded(self.reinforcement.changed_s, now_s))
+        planned_s = _bounded(self.planned_at_s, now_s)
+        return replace(self, planned_at_s=planned_s, variants=variants, reinforcement=added)
 
 
 def _bounded(at_s: float | None, now_s: float) -> float | None:

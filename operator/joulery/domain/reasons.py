@@ -18,6 +18,13 @@ PROFILE_MISSING = "ProfileMissing"
 PROFILE_INVALID = "ProfileInvalid"
 PROFILE_LACKS_VARIANT = "ProfileLacksVariant"
 
+# ProfileAccurate, and what was made of one window of measured latency
+PROFILE_CONFIRMED = "ProfileConfirmed"
+PROFILE_OPTIMISTIC = "ProfileOptimistic"
+WINDOW_KEPT = "WindowKept"
+WINDOW_MISSED = "WindowMissed"
+WINDOW_SKIPPED = "WindowSkipped"
+
 # MetricsAvailable
 METRICS_FRESH = "MetricsFresh"
 METRICS_MISSING = "MetricsMissing"
@@ -83,6 +90,8 @@ DWELL = "Dwell"
 STEP_LIMITED = "StepLimited"
 MINIMUM_GAIN = "MinimumGain"
 MODE_CEILING = "ModeCeiling"
+REINFORCED = "Reinforced"
+REINFORCEMENT_ENDED = "ReinforcementEnded"
 
 # changes
 SCALE_UP = "ScaleUp"

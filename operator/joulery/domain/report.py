@@ -11,7 +11,10 @@ from joulery.domain.verdict import Finding, Verdict
 
 @dataclass(frozen=True, slots=True)
 class VariantReport:
-    """Replicas of one variant: as asked, ready, and as the plan wants them."""
+    """Replicas of one variant: as asked, ready, and as the plan wants them.
+
+    `derate` is the share of its profile's speed that is counted on, None where it was never planned for.
+    """
 
     variant: str
     current: int
@@ -19,6 +22,7 @@ class VariantReport:
     target: int | None
     clock_mhz: int | None = None
     hold: Verdict | None = None
+    derate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     PROFILE_AVAILABLE = "ProfileAvailable"
+    PROFILE_ACCURATE = "ProfileAccurate"
     METRICS_AVAILABLE = "MetricsAvailable"
     FEASIBLE = "Feasible"
     PLANNED = "Planned"

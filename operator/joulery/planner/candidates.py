@@ -108,7 +108,7 @@ def allowed_clocks(view: PoolView, variant: Variant) -> tuple[int, ...]:
 def points_of(
     view: PoolView, mix: LengthMix, dispersion: float, peak_rps: float, catalog: PointSource
 ) -> dict[str, OperatingPoints] | Verdict:
-    """Operating points of every variant that the profile holds, or why there are none."""
+    """Operating points of every variant that the profile holds, derated; or why there are none."""
     profile = view.profile
     if profile is None:
         return profile_missing(view)
@@ -126,6 +126,7 @@ def points_of(
                 objective=view.pool.objective,
                 clocks_mhz=clocks,
                 dispersion=level,
+                speed=view.derate(variant.name).applied,
             )
 
         known[variant.name] = _for_bursts(at, dispersion, peak_rps)

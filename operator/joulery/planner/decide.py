@@ -15,6 +15,8 @@ from joulery.planner.asked import as_asked, asked_of, is_followed, remembered_as
 from joulery.planner.assembly import Planned, plan_id
 from joulery.planner.clocks import directives
 from joulery.planner.decision import Decision
+from joulery.planner.derate_findings import reinforcement_told
+from joulery.planner.derate_window import weighed
 from joulery.planner.drain import safe_changes
 from joulery.planner.draining import followed, told
 from joulery.planner.epoch import make_plan
@@ -63,6 +65,7 @@ def decide(
     fleet = as_asked(fleet, history)
     views = _seen(fleet, demand, policies, profiles, history, policy, settings)
     views, notices = _with_endings(views, now_s)
+    notices = {v.key: (*notices[v.key], *reinforcement_told(v, history.pools.get(v.key))) for v in views}
     # 2. Plan, if it is time to.
     terms = occasion(views, history, policy, now_s, settings)
     views, calls = woken(views, terms, now_s)
@@ -114,7 +117,8 @@ def _seen(
         )
         for v in views
     )
-    return tuple(watched(owned(v, fleet.observed_at_s), history.plan, settings) for v in seen)
+    judged = (weighed(v, fleet.nodes, fleet.observed_at_s, settings) for v in seen)
+    return tuple(watched(owned(v, fleet.observed_at_s), history.plan, settings) for v in judged)
 
 
 def _with_endings(

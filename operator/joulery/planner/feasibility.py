@@ -45,8 +45,10 @@ def _cramped(view: PoolView, outcome: Outcome | None) -> str | None:
 
 
 def _spared(pricing: Pricing) -> str:
-    spares = pricing.sharing.spares
-    return f" with {spares} {'instances' if spares > 1 else 'instance'} lost" if spares else ""
+    spares, added = pricing.sharing.spares, pricing.sharing.added
+    lost = f" with {spares} {'instances' if spares > 1 else 'instance'} lost" if spares else ""
+    more = f" with {added} more than the profile asks for" if added else ""
+    return f"{lost} and{more}" if lost and more else lost or more
 
 
 def _no(verdict: Verdict) -> Finding:
@@ -69,7 +71,7 @@ def _unreachable(view: PoolView, pricing: Pricing) -> str:
 
 
 def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, shed: float) -> Verdict:
-    only_spares = pricing.sharing.spares > 0 and pricing.shed(target.variant, target.replicas) <= 1e-6
+    only_spares = pricing.sharing.reserve > 0 and pricing.shed(target.variant, target.replicas) <= 1e-6
     peak = f"the planned peak of {pricing.peak_rps:.2f} requests/s"
     reach = f"{peak}, but not{_spared(pricing)}" if only_spares else f"{100.0 * (1.0 - shed):.0f} % of {peak}"
     what = f"pool {view.key}: {target.replicas} x {target.variant} serve {reach}"

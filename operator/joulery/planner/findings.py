@@ -9,6 +9,7 @@ from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.absent import absent_reason, absent_replicas
 from joulery.planner.candidates import profile_missing
+from joulery.planner.derate_findings import accuracy_finding
 from joulery.planner.drain import drain_finding
 from joulery.planner.limit_findings import with_limits
 from joulery.planner.traffic import traffic_finding
@@ -32,6 +33,7 @@ def findings_of(
     """All conditions of one pool but those of its acceptance and their sum."""
     found = (
         _profile(view, profile_problem),
+        accuracy_finding(view),
         _metrics(view),
         view.past.feasible if view.mode is not Mode.OBSERVE else None,
         _planned(view, plan, problem),

@@ -18,6 +18,7 @@ from joulery.planner.burstiness import Burstiness
 from joulery.planner.draining import Ending
 from joulery.planner.forecast import Sample
 from joulery.planner.load import LengthAverage
+from joulery.planner.reinforcement import Streak
 from joulery.planner.traffic import Traffic
 from joulery.serving.mix import LengthMix
 
@@ -27,10 +28,14 @@ _MOMENT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class VariantRate:
-    """Highest rate of one instance within the objective, at the highest allowed clock."""
+    """Highest rate of one instance within the objective at the highest allowed clock.
+
+    `least_rate_rps` is that at the lowest clock that meets the objective and may be set.
+    """
 
     variant: str
     max_rate_rps: float
+    least_rate_rps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,25 @@ class Mark:
     policy: Policy | None
     profile: str | None
     held: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A window of measured latency under way.
+
+    Attributes:
+        variant: the one that serves alone.
+        pods: its pods; another set ends the window.
+        since_s: when it began.
+        polls: polls in it.
+        polls_at_highest: those at which no instance was known to be below its highest clock.
+    """
+
+    variant: str
+    pods: tuple[str, ...]
+    since_s: float
+    polls: int = 0
+    polls_at_highest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +106,9 @@ class PoolHistory:
         blocked: variants whose pods found no node, and until when they are asked for no more.
         cold: uids of replicas that were not warm at the last poll.
         ending: replicas that were ending at the last poll.
+        watch: the window of measured latency under way, None while none is.
+        judgement: what was made of the newest window.
+        streak: windows in a row that missed at the highest clock, or kept the promise.
     """
 
     first_seen_s: float
@@ -105,6 +132,9 @@ class PoolHistory:
     blocked: tuple[tuple[str, float], ...] = ()
     cold: tuple[str, ...] = ()
     ending: tuple[Ending, ...] = ()
+    watch: Watch | None = None
+    judgement: Verdict | None = None
+    streak: Streak = field(default_factory=Streak)
 
     def max_rate_rps(self, variant: str) -> float | None:
         """Highest rate of one instance of a variant, None where it was never computed."""
@@ -114,6 +144,12 @@ class PoolHistory:
         """Start-up time: learned, else as declared."""
         learned = self.memory.variant(variant).startup_s
         return declared_s if learned is None else learned
+
+    def derate(self, variant: str) -> float | None:
+        """What a variant is counted with, as a share of its profile's speed; None where that was never asked."""
+        learned = self.memory.variant(variant).derate
+        is_known = learned.profile is not None or self.max_rate_rps(variant) is not None
+        return learned.share if is_known else None
 
     @property
     def last_up_s(self) -> float | None:

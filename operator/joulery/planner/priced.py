@@ -15,6 +15,7 @@ from joulery.planner.options import Target
 from joulery.planner.pricing import PointSource, Pricing
 from joulery.planner.terms import Terms
 from joulery.planner.view import PoolView
+from joulery.serving.points import OperatingPoints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +49,7 @@ def price_pool(view: PoolView, catalog: PointSource, terms: Terms) -> PricedPool
         return points
     if not choosable(view) and not beside(view):
         return _nothing_to_plan(view)
-    rates = tuple(VariantRate(name, p.rate_at(-1)) for name, p in points.items())
+    rates = tuple(_rate(view, name, p) for name, p in points.items())
     view = replace(view, past=replace(view.past, mix=mix, dispersion=dispersion, rates=rates))
     pricing = Pricing(
         points=points,
@@ -60,6 +61,13 @@ def price_pool(view: PoolView, catalog: PointSource, terms: Terms) -> PricedPool
         absent={name: counts.absent for name, counts in view.counts.items() if counts.absent},
     )
     return PricedPool(view, pricing, _current(view, pricing))
+
+
+def _rate(view: PoolView, name: str, points: OperatingPoints) -> VariantRate:
+    top = points.rate_at(-1)
+    least = next((float(rate) for rate in points.max_rate_rps if rate > 0.0), top)
+    moves = view.acts and view.has(Knob.CLOCKS)
+    return VariantRate(name, top, least if moves else top)
 
 
 def _current(view: PoolView, pricing: Pricing) -> Target:

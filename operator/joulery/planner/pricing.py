@@ -37,8 +37,12 @@ class PointSource(Protocol):
         objective: Objective,
         clocks_mhz: Sequence[int],
         dispersion: float = 1.0,
+        speed: float = 1.0,
     ) -> OperatingPoints:
-        """Operating points of one variant at rising clocks; KeyError where the profile does not hold it."""
+        """Operating points of one variant at rising clocks, its times being the profile's divided by `speed`.
+
+        KeyError where the profile does not hold it.
+        """
         ...
 
 
@@ -92,7 +96,7 @@ class Pricing:
         return self.points[variant].rate_at(-1)
 
     def capacity_rps(self, variant: str, instances: int) -> float:
-        """What so many instances carry together with those beside them, the spares among them lost."""
+        """What so many instances carry together with those beside them, without spares and those added."""
         return self.sharing.capacity_rps(self._parties(variant, instances))
 
     def served(self, variant: str, instances: int) -> float:
@@ -101,7 +105,7 @@ class Pricing:
         So that under a shortage every pool's load comes before any pool's spares.
         """
         whole = self._share(self.sharing.without_spares(), variant, instances)
-        if not self.sharing.spares:
+        if not self.sharing.reserve:
             return whole
         return (1.0 - _SPARES_SHARE) * whole + _SPARES_SHARE * self._share(self.sharing, variant, instances)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from joulery.domain.policy import Cadence
+from joulery.planner.derate import DerateRules
+from joulery.planner.reinforcement import ReinforcementRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class PlannerSettings:
         replan_s: how long an up-only plan is not tried again after one that found nothing more.
         loading_utilisation: power of a loading GPU relative to its idle power with the model loaded.
         longest_count: instances of one variant that are ever enumerated, a bound on the problem's size.
+        derate: how measured latency corrects the profile.
+        reinforcement: when an instance is added beyond the profile.
     """
 
     trend_window_s: float = 1800.0
@@ -106,6 +110,8 @@ class PlannerSettings:
     replan_s: float = 60.0
     loading_utilisation: float = 1.0
     longest_count: int = 256
+    derate: DerateRules = field(default_factory=DerateRules)
+    reinforcement: ReinforcementRules = field(default_factory=ReinforcementRules)
 
     def at(self, cadence: Cadence) -> PlannerSettings:
         """The same at another cadence: windows stay the same count of polls, and in proportion to the plan epoch.

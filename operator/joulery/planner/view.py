@@ -9,6 +9,7 @@ from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import Fleet, PoolState, VariantState
 from joulery.domain.keys import ObjectKey
+from joulery.domain.memory import Derate
 from joulery.domain.policy import ClockBounds, Policy, governing
 from joulery.domain.pool import Knob, Mode, Pool, Variant
 from joulery.domain.verdict import Verdict
@@ -71,9 +72,22 @@ class PoolView:
 
     @property
     def sharing(self) -> Sharing:
-        """How load lies on the pool's instances, and how many of them may be lost."""
+        """How load lies on the pool's instances, how many of them may be lost, and how many come on top."""
         traffic = self.past.traffic
-        return Sharing(traffic.unevenness if traffic is not None else 1.0, self.pool.spare_instances)
+        added = self.past.memory.reinforcement.instances
+        return Sharing(traffic.unevenness if traffic is not None else 1.0, self.pool.spare_instances, added)
+
+    def derate(self, variant: str) -> Derate:
+        """What a variant's profile is worth; one never judged is no better than the worst that was.
+
+        Else the planner would flee from what it has learned to what it has not.
+        """
+        content = self.profile.content_hash if self.profile is not None else None
+        known = {v.variant: v.derate for v in self.past.memory.variants if v.derate.profile is not None}
+        judged = {name: derate for name, derate in known.items() if derate.profile == content}
+        if variant in judged:
+            return judged[variant]
+        return Derate(min((d.share for d in judged.values()), default=1.0), profile=content)
 
     @property
     def knobs(self) -> frozenset[Knob]:

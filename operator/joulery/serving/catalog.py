@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ from joulery.domain.request_class import Objective
 from joulery.serving.instance import instance_model
 from joulery.serving.mix import LengthMix
 from joulery.serving.parameters import EngineProfile
-from joulery.serving.points import OperatingPoints, operating_points
+from joulery.serving.points import OperatingPoints, between, operating_points
+from joulery.serving.truth import perturbed
 
 
 class PointCatalog:
@@ -33,19 +35,44 @@ class PointCatalog:
         objective: Objective,
         clocks_mhz: Sequence[int],
         dispersion: float = 1.0,
+        speed: float = 1.0,
     ) -> OperatingPoints:
-        """Operating points of a variant. Raises UnknownVariantError where the profile does not hold it."""
+        """Operating points of a variant whose times are the profile's divided by `speed`, above 0.
+
+        Computed at tenths of a speed and mixed between them. Raises UnknownVariantError where the profile does
+        not hold the variant.
+        """
+
+        def at_tenths(tenths: int) -> OperatingPoints:
+            return self._computed(profile, variant, mix, objective, tuple(clocks_mhz), dispersion, tenths)
+
+        tenths = math.floor(10.0 * speed + 1e-9)
+        share = 10.0 * speed - tenths
+        if share < 1e-9:
+            return at_tenths(tenths)
+        return between(at_tenths(max(tenths, 1)), at_tenths(tenths + 1), share)
+
+    def _computed(
+        self,
+        profile: EngineProfile,
+        variant: Variant,
+        mix: LengthMix,
+        objective: Objective,
+        clocks_mhz: tuple[int, ...],
+        dispersion: float,
+        tenths: int,
+    ) -> OperatingPoints:
         options = (
             variant.accelerator,
             variant.tensor_parallel_size,
             variant.token_budget,
             variant.max_num_seqs,
         )
-        key = (profile.content_hash, options, mix.content_hash, objective, tuple(clocks_mhz), dispersion)
+        key = (profile.content_hash, options, mix.content_hash, objective, clocks_mhz, dispersion, tenths)
         known = self._known.get(key)
         if known is None:
             known = operating_points(
-                instance_model(profile, variant.accelerator, variant.tensor_parallel_size),
+                instance_model(_at(profile, tenths), variant.accelerator, variant.tensor_parallel_size),
                 token_budget=variant.token_budget,
                 max_num_seqs=variant.max_num_seqs,
                 mix=mix,
@@ -59,3 +86,7 @@ class PointCatalog:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return known
+
+
+def _at(profile: EngineProfile, tenths: int) -> EngineProfile:
+    return profile if tenths == 10 else perturbed(profile, time_factor=10.0 / tenths, power_factor=1.0)

@@ -59,12 +59,22 @@ def perturbed(profile: EngineProfile, *, time_factor: float, power_factor: float
     return replace(profile, accelerators=accelerators)
 
 
-def draw_truth(profile: EngineProfile, seed: int) -> Truth:
+def draw_truth(profile: EngineProfile, seed: int, *, time_factor: float | None = None) -> Truth:
     """True parameters by seed: a common factor uniform in the spread, then each term uniform in its range.
 
     What would leave the spread is cut to it; clock responses are drawn towards the profile's until watts at
     every clock stay within it.
+
+    Args:
+        profile: what the truth is drawn around.
+        seed: draws all that is not forced.
+        time_factor: forces this factor on every time, however far from the profile's; watts stay as drawn.
     """
+    drawn = _drawn_profile(profile, seed)
+    return _compared(profile, drawn if time_factor is None else _at_speed(profile, drawn, time_factor))
+
+
+def _drawn_profile(profile: EngineProfile, seed: int) -> EngineProfile:
     rng = random.Random(seed)
     time_factor = rng.uniform(1.0 - TIME_SPREAD, 1.0 + TIME_SPREAD)
     power_factor = rng.uniform(1.0 - POWER_SPREAD, 1.0 + POWER_SPREAD)
@@ -78,7 +88,19 @@ def draw_truth(profile: EngineProfile, seed: int) -> Truth:
         for name, known in profile.accelerators.items()
     }
     bounded = {name: _within_spread(profile.accelerators[name], true) for name, true in accelerators.items()}
-    true = replace(profile, accelerators=bounded)
+    return replace(profile, accelerators=bounded)
+
+
+def _at_speed(profile: EngineProfile, drawn: EngineProfile, time_factor: float) -> EngineProfile:
+    """The drawn one with all of the profile's times multiplied in place of its own."""
+    accelerators = {
+        name: replace(known, latency=_scaled(profile.accelerators[name].latency, time_factor))
+        for name, known in drawn.accelerators.items()
+    }
+    return replace(drawn, accelerators=accelerators)
+
+
+def _compared(profile: EngineProfile, true: EngineProfile) -> Truth:
     times, watts = _time_ratios(profile, true), _watts_ratios(profile, true)
     return Truth(true, sum(times) / len(times), sum(watts) / len(watts), max(times))
 

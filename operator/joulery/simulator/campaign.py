@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from joulery.simulator.evaluation import BASELINES, BOUNDARIES, Case, evaluate
+from joulery.simulator.processes import side_by_side
 from joulery.simulator.scenario import SHARED_DAYS
 
 SCHEMA_VERSION = 1
@@ -57,23 +47,20 @@ def run_campaign(campaign: Campaign, out: Path) -> Json:
     """Run all cases, write the file after each, return what was written."""
     groups = list(campaign.groups())
     results: list[Json] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    context = multiprocessing.get_context("spawn")
-    with Progress(*columns) as progress, ProcessPoolExecutor(campaign.workers, mp_context=context) as pool:
-        task = progress.add_task("replaying days", total=len(groups))
-        for done in as_completed([pool.submit(_evaluate_group, group) for group in groups]):
-            results.extend(done.result())
-            results.sort(key=lambda r: (r["day"], r["seed"], r["startupSeconds"]))
-            report = {"schemaVersion": SCHEMA_VERSION, "gate": gate(results), "cases": list(results)}
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(report, indent=1))
-            progress.advance(task)
+    report: Json = {}
+    for done in side_by_side(_evaluate_group, groups, workers=campaign.workers, label="replaying days"):
+        results.extend(done)
+        results.sort(key=lambda r: (r["day"], r["seed"], r["startupSeconds"]))
+        report = written(out, {"gate": gate(results), "cases": list(results)})
+    return report
+
+
+def written(out: Path, figures: Mapping[str, Any]) -> Json:
+    """The file's figures with these in place of what it had under their keys; others stay."""
+    known: Json = json.loads(out.read_text()) if out.exists() else {}
+    report = {**known, "schemaVersion": SCHEMA_VERSION, **figures}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=1))
     return report
 
 

@@ -27,7 +27,10 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What one evaluation runs on; `seed` draws traffic, truth and start-up jitter."""
+    """What one evaluation runs on; `seed` draws traffic, truth and start-up jitter.
+
+    `time_factor` forces how much slower than the profile the truth is, in place of a draw.
+    """
 
     day: date
     seed: int
@@ -36,6 +39,7 @@ class Case:
     squeeze: float = 1.0
     guardrails: Guardrails = field(default_factory=Guardrails)
     plan_epoch_s: float = 300.0
+    time_factor: float | None = None
 
     @property
     def name(self) -> str:
@@ -54,7 +58,7 @@ class Evaluation:
     def __init__(self, case: Case, progress: Progress = silent) -> None:
         self.case = case
         self.profile = shipped_profile()
-        self.truth = hidden_truth(self.profile, case.seed)
+        self.truth = hidden_truth(self.profile, case.seed, time_factor=case.time_factor)
         self.scenario = Scenario(self.profile, self.truth.profile, case.startup_s, case.seed)
         self.streams: Mapping[ObjectKey, Requests] = self.scenario.streams(
             case.day, squeeze=case.squeeze, duration_s=case.timing.duration_s, lead_s=case.timing.lead_s
@@ -62,20 +66,26 @@ class Evaluation:
         self.single_pool: Constant = single_pool(self.scenario, self.streams, case.timing)
         self._progress = progress
 
-    def joulery(self, knobs: frozenset[Knob] = frozenset(Knob), name: str = "Joulery") -> JouleryPolicy:
-        """The planner of production, starting from SinglePool's fleet as found; a catalog of its own."""
+    def joulery(
+        self, knobs: frozenset[Knob] = frozenset(Knob), name: str = "Joulery", *, loop: bool = True
+    ) -> JouleryPolicy:
+        """The planner of production, starting from SinglePool's fleet as found; a catalog of its own.
+
+        Without `loop` it believes the profile whatever is measured.
+        """
         cadence = replace(
             default_policy().cadence,
             plan_epoch_s=self.case.plan_epoch_s,
             demand_poll_s=self.case.timing.demand_poll_s,
             clock_epoch_s=self.case.timing.clock_epoch_s,
         )
+        settings = PlannerSettings(rate_window_s=self.case.timing.rate_window_s)
         return JouleryPolicy(
             policies=(default_policy(cadence, self.case.guardrails),),
             profiles={self.profile.name: self.profile},
             catalog=PointCatalog(),
             start=self.single_pool.settings,
-            settings=PlannerSettings(rate_window_s=self.case.timing.rate_window_s),
+            settings=settings if loop else believing(settings),
             name=name,
             constants={"knobs": sorted(k.value for k in knobs)},
         )
@@ -109,6 +119,15 @@ class Evaluation:
             name = f"Without{knob.value}"
             runs[name] = self.run(self.joulery(kept, name), self.scenario.with_knobs(kept))
         return runs
+
+
+def believing(settings: PlannerSettings) -> PlannerSettings:
+    """Settings under which measured latency changes nothing."""
+    return replace(
+        settings,
+        derate=replace(settings.derate, lowest=1.0),
+        reinforcement=replace(settings.reinforcement, most=0),
+    )
 
 
 def savings(policies: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, float]]:

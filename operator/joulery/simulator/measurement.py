@@ -1,19 +1,25 @@
-"""What Prometheus would say of a simulated pool: rates and length mix over a sliding window."""
+"""What Prometheus would say of a simulated pool: rates, length mix and latency over sliding windows."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulery.domain.demand import Demand, LengthHistogram
+from joulery.domain.demand import Demand, LatencyReport, LengthHistogram
 from joulery.domain.keys import ObjectKey
+from joulery.domain.latency import Buckets, latency_report
+from joulery.domain.request_class import Objective
+from joulery.domain.vllm_metrics import SUPPORTED
 from joulery.serving.engine import FinishedRequests
 
 IntArray = NDArray[np.int64]
+
+_NOTHING = Buckets((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,52 @@ class _Bucket:
 
 
 @dataclass(slots=True)
+class LatencyMeter:
+    """TTFT and TPOT of the last `window_s` seconds in an engine's own buckets, both as requests end.
+
+    Intervals between single tokens are not kept: no objective of the scenario asks for them.
+    """
+
+    objective: Objective
+    window_s: float
+    polls: deque[tuple[float, IntArray, IntArray]] = field(default_factory=deque)
+
+    def poll(self, now_s: float, finished: Sequence[FinishedRequests]) -> LatencyReport:
+        """The report after one more poll."""
+        metrics = SUPPORTED[-1]
+        ttft = _counts_by_edge([f.ttft_ns for f in finished], metrics.ttft_edges_s)
+        tpot = _counts_by_edge([f.tpot_ns for f in finished], metrics.token_interval_edges_s)
+        self.polls.append((now_s, ttft, tpot))
+        while self.polls[0][0] <= now_s - self.window_s + 1e-6:
+            self.polls.popleft()
+        return latency_report(
+            _buckets([t for _, t, _ in self.polls], metrics.ttft_edges_s),
+            _buckets([t for _, _, t in self.polls], metrics.token_interval_edges_s),
+            _NOTHING,
+            self.objective,
+            window_s=self.window_s,
+        )
+
+
+def _counts_by_edge(columns_ns: Sequence[IntArray], edges_s: Sequence[float]) -> IntArray:
+    """Observations per bucket, the last one open."""
+    values = np.concatenate(columns_ns) if columns_ns else np.zeros(0, np.int64)
+    edges_ns = np.round(np.array(edges_s) * 1e9).astype(np.int64)
+    return np.bincount(np.searchsorted(edges_ns, values, side="left"), minlength=len(edges_s) + 1)
+
+
+def _buckets(counts: Sequence[IntArray], edges_s: Sequence[float]) -> Buckets:
+    return Buckets((*edges_s, math.inf), tuple(np.cumsum(np.sum(counts, axis=0)).tolist()))
+
+
+@dataclass(slots=True)
 class DemandMeter:
     """Sliding window over polls: requests count as they arrive, lengths as they finish (as in vLLM)."""
 
     pool: ObjectKey
     edges: IntArray
     window_s: float
+    latency: LatencyMeter
     buckets: deque[_Bucket] = field(default_factory=deque)
 
     def poll(
@@ -53,7 +99,7 @@ class DemandMeter:
         )
         while len(self.buckets) > 1 and self.buckets[0].at_s < now_s - self.window_s + 1e-6:
             self.buckets.popleft()
-        return self._demand(now_s, running, waiting)
+        return replace(self._demand(now_s, running, waiting), latency=self.latency.poll(now_s, finished))
 
     def _counts(self, tokens: IntArray) -> IntArray:
         # Bucket i holds (edges[i-1], edges[i]], the last one is open, as in a Prometheus histogram.

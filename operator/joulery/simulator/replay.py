@@ -9,14 +9,14 @@ from typing import Protocol
 import numpy as np
 
 from joulery.domain.clock_table import ClockTable
-from joulery.domain.demand import Demand
+from joulery.domain.demand import ATTAINMENT_WINDOW_S, Demand
 from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.domain.pool import Pool
 from joulery.domain.vllm_metrics import token_edges
 from joulery.simulator.instances import Phase
-from joulery.simulator.measurement import DemandMeter
+from joulery.simulator.measurement import DemandMeter, LatencyMeter
 from joulery.simulator.result import RunFigures, Served
 from joulery.simulator.tally import Tally
 from joulery.simulator.traces import MAX_MODEL_LENGTH_TOKENS, NS_PER_S, Requests
@@ -38,6 +38,7 @@ class Timing:
     clock_epoch_s: float = 5.0
     rate_window_s: float = 60.0
     load_window_s: float = 60.0
+    attainment_window_s: float = ATTAINMENT_WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,8 @@ class Replay:
 
     def _meter(self, world: PoolWorld) -> DemandMeter:
         edges = np.array(token_edges(MAX_MODEL_LENGTH_TOKENS), dtype=np.int64)
-        return DemandMeter(world.pool.key, edges, self.timing.rate_window_s)
+        latency = LatencyMeter(world.pool.objective, self.timing.attainment_window_s)
+        return DemandMeter(world.pool.key, edges, self.timing.rate_window_s, latency)
 
     def _serve(self, start_s: float, end_s: float, arrived: dict[ObjectKey, int]) -> None:
         arrivals = {

@@ -28,6 +28,9 @@ def shipped_profile(name: str = SHIPPED_PROFILE) -> EngineProfile:
     return profile_from_spec(spec, name=name)
 
 
-def hidden_truth(profile: EngineProfile, seed: int) -> Truth:
-    """What emulated engines really do: drawn by seed from the parameters' ranges, hidden from the operator."""
-    return draw_truth(profile, seed)
+def hidden_truth(profile: EngineProfile, seed: int, *, time_factor: float | None = None) -> Truth:
+    """What emulated engines really do: drawn by seed from the parameters' ranges, hidden from the operator.
+
+    `time_factor` forces how much slower than the profile they are.
+    """
+    return draw_truth(profile, seed, time_factor=time_factor)

@@ -101,6 +101,9 @@ class _PoolGauges:
             "joulery_pool_replicas", "Replicas: current, ready, target", (*_VARIANT, "state")
         )
         self.clock_mhz = gauge("joulery_pool_clock_mhz", "Planned SM clock", _VARIANT)
+        self.derate = gauge(
+            "joulery_pool_derate_ratio", "Share of the profile's speed that is counted on, of 1", _VARIANT
+        )
         self.watts = gauge(
             "joulery_pool_power_watts",
             "GPU watts of a pool's instances: predicted, measured",
@@ -149,6 +152,7 @@ class _PoolGauges:
         for state, count in states.items():
             _set(self.replicas, (*pool, variant.variant, state), count)
         _set(self.clock_mhz, (*pool, variant.variant), variant.clock_mhz)
+        _set(self.derate, (*pool, variant.variant), variant.derate)
 
 
 def _set(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import api_cases as cases
-from joulery.api.convert_status import memory_block, memory_of, pool_status, rejected_status
+from joulery.api.convert_memory import memory_block, memory_of
+from joulery.api.convert_status import pool_status, rejected_status
 from joulery.api.v1alpha1.inference_pool_status import InferencePoolStatus
 from joulery.domain.keys import ObjectKey
-from joulery.domain.memory import PoolMemory, VariantMemory
+from joulery.domain.memory import Derate, PoolMemory, Reinforcement, VariantMemory
 from joulery.domain.report import PoolReport, VariantReport
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 
@@ -72,6 +73,19 @@ def test_what_is_unknown_is_a_dash_and_not_zero() -> None:
 def test_attainment_is_never_rounded_up() -> None:
     assert pool_status(report(attainment_percent=98.9999), None, NOW_S)["attainmentPercent"] == "98.99"
     assert pool_status(report(attainment_percent=100.0), None, NOW_S)["attainmentPercent"] == "100.00"
+
+
+def test_what_a_profile_is_worth_shows_per_variant_and_never_rounded_up() -> None:
+    judged = (VariantReport("tp4", 3, 3, 3, derate=0.86999), VariantReport("tp8", 0, 0, 0))
+    shown = pool_status(report(variants=judged), None, NOW_S)["variants"]
+    assert shown[0]["deratePercent"] == "86.99"
+    assert "deratePercent" not in shown[1]
+
+
+def test_a_profile_that_was_never_judged_leaves_nothing_in_the_restart_block() -> None:
+    plain = memory_block(PoolMemory(variants=(VariantMemory("tp4"),)))
+    assert "reinforcement" not in plain
+    assert "derate" not in plain["variants"][0]
 
 
 def test_an_unchanged_pool_gives_an_equal_status() -> None:
@@ -192,10 +206,17 @@ memories = st.builds(
             asked_replicas=counts,
             held_by=st.none() | st.just("helm/Update//2026-11-21T10:00:00Z"),
             held_reason=st.none() | st.sampled_from(["ReplicasHeld", "ReplicasDeclared"]),
+            derate=st.builds(
+                Derate,
+                share=st.integers(7_000, 10_000).map(lambda points: points / 10_000),
+                optimistic_since_s=times,
+                profile=st.none() | st.just("0123456789abcdef"),
+            ),
         ),
         max_size=3,
         unique_by=lambda v: v.variant,
     ).map(tuple),
+    reinforcement=st.builds(Reinforcement, instances=st.integers(0, 4), changed_s=times),
 )
 
 

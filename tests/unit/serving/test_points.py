@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from joulery.serving.catalog import PointCatalog
 from joulery.serving.mix import of_requests
 from joulery.serving.points import LOAD_GRID, OperatingPoints, clock_table, operating_points
 from joulery.serving.trial import Sample, Trial
+from joulery.serving.truth import perturbed
 from serving_cases import ACCELERATOR, azure_lengths, instance, shipped_profile
 
 CLOCKS = (1200, 1470, 1725, 1980)
@@ -183,3 +185,23 @@ def test_burstier_traffic_gets_a_lower_rate_and_never_an_endless_search() -> Non
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 1.1 * rates[1] > 0.0
     assert rates[-1] == 0.0
+
+
+@pytest.mark.parametrize("speed", [0.95, 0.83])
+def test_points_of_a_speed_between_tenths_are_near_those_of_an_engine_of_that_speed(speed: float) -> None:
+    catalog, asked = PointCatalog(requests=3000), {"mix": MIX, "objective": OBJECTIVE, "clocks_mhz": CLOCKS}
+    mixed = catalog.points(shipped_profile(), VARIANT, speed=speed, **asked)  # type: ignore[arg-type]
+    slower = perturbed(shipped_profile(), time_factor=1.0 / speed, power_factor=1.0)
+    own = catalog.points(slower, VARIANT, **asked)  # type: ignore[arg-type]
+    assert mixed.max_rate_rps == pytest.approx(own.max_rate_rps, rel=0.04)
+    assert mixed.watts == pytest.approx(own.watts, rel=0.04)
+
+
+def test_an_engine_slower_than_its_profile_carries_less_at_every_clock() -> None:
+    catalog, asked = PointCatalog(requests=1000), {"mix": MIX, "objective": OBJECTIVE, "clocks_mhz": CLOCKS}
+    rates = [
+        catalog.points(shipped_profile(), VARIANT, speed=speed, **asked).max_rate_rps  # type: ignore[arg-type]
+        for speed in (1.0, 0.97, 0.9, 0.86, 0.7)
+    ]
+    assert all((after < before).all() for before, after in pairwise(rates))
+    assert len(catalog) == 4

@@ -43,6 +43,7 @@ def test_every_name_has_the_prefix_and_a_text(metrics: ControllerMetrics) -> Non
         ("joulery_pool_replicas", {"variant": "tp4", "state": "current"}, 2.0),
         ("joulery_pool_replicas", {"variant": "tp4", "state": "target"}, 3.0),
         ("joulery_pool_clock_mhz", {"variant": "tp4"}, 1410.0),
+        ("joulery_pool_derate_ratio", {"variant": "tp4"}, None),
         ("joulery_pool_power_watts", {"source": "predicted"}, 2500.0),
         ("joulery_pool_power_watts", {"source": "measured"}, 400.0),
         ("joulery_pool_requests_per_second", {}, 4.0),
@@ -56,6 +57,12 @@ def test_figures_of_a_pool(
 ) -> None:
     metrics.record_pools([PoolFigures(REPORT, demand(), 0.5)])
     assert value(metrics, name, **labels) == expected
+
+
+def test_what_a_profile_is_worth_has_a_series_once_it_was_judged(metrics: ControllerMetrics) -> None:
+    judged = replace(REPORT, variants=tuple(replace(v, derate=0.87) for v in REPORT.variants))
+    metrics.record_pools([PoolFigures(judged, demand(), 0.5)])
+    assert value(metrics, "joulery_pool_derate_ratio", variant="tp4") == 0.87
 
 
 def test_load_that_is_not_known_has_no_series(metrics: ControllerMetrics) -> None:

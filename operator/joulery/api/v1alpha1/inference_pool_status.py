@@ -44,6 +44,15 @@ class VariantStatus(ApiModel):
     ready_replicas: Annotated[Replicas, Field(description="Replicas that serve.")]
     target_replicas: Annotated[Replicas | None, Field(description="Replicas that the plan wants.")] = None
     clock_mhz: Annotated[Clock | None, Field(description="SM clock at the planned peak, in MHz.")] = None
+    derate_percent: Annotated[
+        str | None,
+        Field(
+            max_length=8,
+            pattern=r"^[0-9]{1,3}(\.[0-9]{1,2})?$",
+            description="Share of the profile's speed that is counted on, in percent: 100 until measured latency "
+            "contradicts the profile, never below 70.",
+        ),
+    ] = None
     hold_reason: Annotated[Reason | None, Field(description="Why its replicas are not written.")] = None
     hold_message: Annotated[Message | None, Field(description="The same in words, with the cure.")] = None
 
@@ -63,6 +72,28 @@ class Decision(ApiModel):
     message: Annotated[Message, Field(description="What was decided and on which figures.")]
     time: Annotated[AwareDatetime, Field(description="When it was decided.")]
     plan_id: Annotated[PlanId | None, Field(description="Plan it belongs to.")] = None
+
+
+class Derate(ApiModel):
+    """What measured latency says of one variant's profile."""
+
+    basis_points: Annotated[
+        int,
+        Field(ge=0, le=10_000, description="Share of the profile's speed that is counted on, in 1/10000."),
+    ]
+    optimistic_time: Annotated[
+        AwareDatetime | None, Field(description="Since when the profile is called optimistic.")
+    ] = None
+    profile_hash: Annotated[
+        str | None, Field(max_length=64, description="Content of the profile that it was learned on.")
+    ] = None
+
+
+class Reinforcement(ApiModel):
+    """Replicas beyond what the profile asks for, after objectives were missed at the highest clock."""
+
+    replicas: Annotated[Replicas, Field(description="How many are added.")]
+    changed_time: Annotated[AwareDatetime | None, Field(description="When their number last changed.")] = None
 
 
 class VariantMemory(ApiModel):
@@ -106,6 +137,10 @@ class VariantMemory(ApiModel):
         Replicas | None,
         Field(description="Replicas that an autoscaler was last asked to set, with actuator Metric."),
     ] = None
+    derate: Annotated[
+        Derate | None,
+        Field(description="What measured latency says of its profile. Default: the profile counts in full."),
+    ] = None
 
 
 class Memory(ApiModel):
@@ -120,6 +155,9 @@ class Memory(ApiModel):
         tuple[VariantMemory, ...],
         Field(max_length=16, description="What was last set, by variant.", json_schema_extra=atomic_list()),
     ] = ()
+    reinforcement: Annotated[
+        Reinforcement | None, Field(description="Replicas beyond the profile. Default: none.")
+    ] = None
 
 
 class InferencePoolStatus(ApiModel):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulery.domain import reasons
-from joulery.domain.demand import LatencyReport, LengthHistogram
+from joulery.domain.demand import ATTAINMENT_WINDOW_S, LatencyReport, LengthHistogram
 from joulery.domain.request_class import Objective
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 
@@ -83,8 +83,15 @@ class _Judgement:
         return self.edge_ms == self.objective_ms
 
 
-def latency_report(ttft: Buckets, tpot: Buckets | None, itl: Buckets, objective: Objective) -> LatencyReport:
-    """Measured latency against the lane's objective."""
+def latency_report(
+    ttft: Buckets,
+    tpot: Buckets | None,
+    itl: Buckets,
+    objective: Objective,
+    *,
+    window_s: float = ATTAINMENT_WINDOW_S,
+) -> LatencyReport:
+    """Measured latency of the last `window_s` seconds against the lane's objective."""
     judged_ttft = _judge("TTFT", ttft, objective.time_to_first_token_ms)
     judged_tpot = _judge("TPOT", tpot, objective.time_per_output_token_ms) if tpot is not None else None
     return LatencyReport(
@@ -95,6 +102,8 @@ def latency_report(ttft: Buckets, tpot: Buckets | None, itl: Buckets, objective:
         tpot_p99_ms=_p99_ms(tpot) if tpot is not None else None,
         itl_p99_ms=_p99_ms(itl),
         slo=_slo(ttft.total, judged_ttft, judged_tpot, tpot_published=tpot is not None),
+        is_exact=all(j is None or j.exact for j in (judged_ttft, judged_tpot)),
+        window_s=window_s,
     )
 
 
