@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from controller_cluster import deployment, namespace
+from controller_cluster import deployment, eventually, namespace
 from fakes import scale_up
 from joulery.adapters.kube_actuator import KubeActuator
 from joulery.adapters.kube_client import connect
@@ -42,6 +42,12 @@ def workload(name: str, *, declares: bool) -> str:
     if not declares:
         del manifest["spec"]["replicas"]
     return yaml.safe_dump(manifest)
+
+
+def replaced(home: Cluster, manifest: str) -> bool:
+    """False where the workload's status was written between kubectl's read and its put."""
+    replace = ("replace", "--field-manager=helm", "-f", "-")
+    return home.kubectl(*replace, stdin=manifest, check=False).returncode == 0
 
 
 def standing(home: Cluster, name: str, memory: VariantMemory | None = None) -> Standing:
@@ -94,5 +100,5 @@ async def test_write_of_ours_makes_replicas_ours_until_they_are_set_back(home: C
     assert outcome.done, outcome.verdict
     written = VariantMemory("tp4", last_set_replicas=5, last_up_s=1.0, adopted=True)
     assert standing(home, "chat-tp4", written) is Standing.OURS
-    home.kubectl("replace", "--field-manager=helm", "-f", "-", stdin=workload("chat-tp4", declares=True))
+    await eventually(lambda: replaced(home, workload("chat-tp4", declares=True)))
     assert standing(home, "chat-tp4", written) is Standing.DECLARED

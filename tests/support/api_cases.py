@@ -103,6 +103,7 @@ def pool_status() -> Manifest:
                 "readyReplicas": 3,
                 "targetReplicas": 4,
                 "clockMHz": 1410,
+                "deratePercent": "93.5",
                 "holdReason": "ForeignScaler",
                 "holdMessage": "a HorizontalPodAutoscaler targets it",
             }
@@ -134,8 +135,10 @@ def pool_status() -> Manifest:
                     "heldReason": "ReplicasHeld",
                     "heldBy": "kubectl/Update/scale/2026-11-21T10:00:00Z",
                     "askedReplicas": 3,
+                    "derate": {"basisPoints": 9350, "optimisticTime": TIME, "profileHash": "9f2c"},
                 }
             ],
+            "reinforcement": {"replicas": 1, "changedTime": TIME},
         },
     }
 

@@ -24,6 +24,7 @@ _APPLY = {
     Applier.FLUX: (*_FORCED, "--field-manager=kustomize-controller"),
 }
 _DRY = ("--dry-run=server", "-o=json")
+_TRIES = 5
 
 Done = subprocess.CompletedProcess[str]
 
@@ -64,8 +65,16 @@ class Release:
         if self.applier in _APPLY:
             return self._run(*_APPLY[self.applier], *flags, "-f", "-", body=manifest)
         if self.applier is Applier.KUBECTL_REPLACE:
-            return self._run("replace", *flags, "-f", "-", body=manifest)
+            return self._replace(manifest, *flags)
         return self._helm_3(manifest, *flags)
+
+    def _replace(self, manifest: Mapping[str, Any], *flags: str) -> Done:
+        """kubectl reads before it puts, and does not try again where a status was written in between."""
+        for _ in range(_TRIES):
+            done = self._run("replace", *flags, "-f", "-", body=manifest)
+            if "object has been modified" not in done.stderr:
+                break
+        return done
 
     def _helm_3(self, manifest: Mapping[str, Any], *flags: str) -> Done:
         """The patch of its three-way merge: the new manifest, and null for what the last one had beyond it."""

@@ -53,10 +53,13 @@ def silent(stage: str, share: float) -> None:
 
 
 class Evaluation:
-    """Runs policies of one case; streams and baselines are made once."""
+    """Runs policies of one case; streams, baselines and operating points are made once."""
 
-    def __init__(self, case: Case, progress: Progress = silent) -> None:
+    def __init__(
+        self, case: Case, progress: Progress = silent, *, catalog: PointCatalog | None = None
+    ) -> None:
         self.case = case
+        self.catalog = catalog or PointCatalog()
         self.profile = shipped_profile()
         self.truth = hidden_truth(self.profile, case.seed, time_factor=case.time_factor)
         self.scenario = Scenario(self.profile, self.truth.profile, case.startup_s, case.seed)
@@ -69,7 +72,7 @@ class Evaluation:
     def joulery(
         self, knobs: frozenset[Knob] = frozenset(Knob), name: str = "Joulery", *, loop: bool = True
     ) -> JouleryPolicy:
-        """The planner of production, starting from SinglePool's fleet as found; a catalog of its own.
+        """The planner of production, starting from SinglePool's fleet as found.
 
         Without `loop` it believes the profile whatever is measured.
         """
@@ -83,7 +86,7 @@ class Evaluation:
         return JouleryPolicy(
             policies=(default_policy(cadence, self.case.guardrails),),
             profiles={self.profile.name: self.profile},
-            catalog=PointCatalog(),
+            catalog=self.catalog,
             start=self.single_pool.settings,
             settings=settings if loop else believing(settings),
             name=name,

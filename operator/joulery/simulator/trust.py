@@ -75,7 +75,7 @@ def trust_case(asked: tuple[bool, Case]) -> Json:
         "derates": _derates(policy),
     }
     if lowest_attainment_percent(ours) < PROMISE_PERCENT:
-        as_profiled = Evaluation(replace(case, time_factor=1.0))
+        as_profiled = Evaluation(replace(case, time_factor=1.0), catalog=evaluation.catalog)
         result["attainmentPercentAsProfiled"] = _by_pool(as_profiled.run(as_profiled.joulery()))
     if baseline:
         reactive = evaluation.reactive_run()
