@@ -24,12 +24,16 @@ def judge_age(age_s: float | None, scrape_interval_s: float, last_good_s: float 
                 "Prometheus has no series of this pool; check that it scrapes the engines, and that "
                 "namespace, served model name and matchers fit their labels",
             )
-        return Verdict(reasons.METRICS_STALE, f"the pool's series ended; last read {since(last_good_s)}")
+        text = f"the pool's series ended; last read at {utc(last_good_s)}: see that Prometheus scrapes the engines"
+        return Verdict(reasons.METRICS_STALE, text)
     if not math.isfinite(age_s):
         return Verdict(reasons.METRICS_INVALID, f"the newest sample's age is {age_s}")
     limit_s = STALE_SCRAPES * scrape_interval_s
     if age_s > limit_s:
-        text = f"the newest sample is {age_s:.0f} s old; more than {limit_s:.0f} s is stale"
+        text = (
+            f"the newest sample is {age_s:.0f} s old; more than {limit_s:.0f} s is stale: see on Prometheus's page "
+            "of targets why the engines are not scraped, and that its clock is right"
+        )
         return Verdict(reasons.METRICS_STALE, text)
     return None
 
@@ -51,8 +55,3 @@ def _fault(value: float) -> str | None:
     if value < 0.0:
         return f"{value:g}, which is negative"
     return f"{value:g}, which is absurd" if value > _ABSURD else None
-
-
-def since(at_s: float) -> str:
-    """A time as people read it, in UTC."""
-    return f"at {utc(at_s)}"

@@ -20,7 +20,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.auth import AuthBase
 from urllib3.util import Retry
 
-from joulery.adapters.freshness import judge_age, judge_figures, since
+from joulery.adapters.freshness import judge_age, judge_figures
 from joulery.adapters.histograms import Buckets, buckets, latency_report, length_histogram
 from joulery.adapters.pod_load import PodLoads
 from joulery.adapters.prometheus_queries import (
@@ -36,6 +36,7 @@ from joulery.adapters.prometheus_queries import (
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.keys import ObjectKey
+from joulery.domain.moments import utc
 from joulery.domain.pool import Pool
 from joulery.domain.verdict import Verdict
 from joulery.domain.vllm_metrics import EngineMetrics, metrics_of, supported_text
@@ -220,8 +221,8 @@ class PrometheusDemand:
             return demand
         began_s = self._trouble_since_s.setdefault(key, now_s)
         last = self._good.get(key)
-        age = f"; last good figures {since(last.observed_at_s)}" if last is not None else ""
-        text = f"{demand.problem.message} (so {since(began_s)}{age})"
+        age = f"; last good figures at {utc(last.observed_at_s)}" if last is not None else ""
+        text = f"{demand.problem.message} (since {utc(began_s)}{age})"
         return replace(last or demand, problem=Verdict(demand.problem.reason, text), note=None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from joulery.domain import reasons
 from joulery.domain.fleet import Replica, ReplicaPhase
 from joulery.domain.moments import utc
 from joulery.domain.pool import Variant
@@ -13,7 +14,14 @@ from joulery.planner.view import PoolView
 def absent_replicas(view: PoolView) -> str | None:
     """What is absent of a pool, variant by variant; None where nothing is."""
     texts = [text for variant in view.pool.variants for text in _absent(view, variant)]
-    return f"pool {view.key}: " + "; ".join(texts) if texts else None
+    return "; ".join(texts) if texts else None
+
+
+def absent_reason(view: PoolView) -> str:
+    """Whether nodes or starts are what absent replicas lack."""
+    states = (s for _, s in view.variants())
+    homeless = any(s.in_phase(ReplicaPhase.UNSCHEDULED) for s in states)
+    return reasons.UNSCHEDULABLE if homeless else reasons.REPLICAS_NOT_READY
 
 
 def _absent(view: PoolView, variant: Variant) -> Iterable[str]:

@@ -74,10 +74,7 @@ def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, s
     reach = f"{peak}, but not{_spared(pricing)}" if only_spares else f"{100.0 * (1.0 - shed):.0f} % of {peak}"
     what = f"pool {view.key}: {target.replicas} x {target.variant} serve {reach}"
     if not outcome.shortage:
-        return Verdict(
-            reasons.INSUFFICIENT_REPLICAS,
-            f"{what}; maxReplicas, minReplicas or knobs allow no more: raise maxReplicas",
-        )
+        return Verdict(reasons.INSUFFICIENT_REPLICAS, what)
     at_most = "at most " if outcome.solution.engine == "fallback" else ""
     missing = " and ".join(f"{at_most}{s.gpus_missing} GPUs of {s.accelerator}" for s in outcome.shortage)
     order = "" if only_spares else f"; pools of lower weight are shed first: {_order(outcome)}"

@@ -7,7 +7,7 @@ from joulery.domain.fleet import Fleet
 from joulery.domain.plan import Plan, PlanKind, ScaleChange
 from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
-from joulery.planner.absent import absent_replicas
+from joulery.planner.absent import absent_reason, absent_replicas
 from joulery.planner.candidates import profile_missing
 from joulery.planner.drain import drain_finding
 from joulery.planner.limit_findings import with_limits
@@ -141,7 +141,9 @@ def _actuated(view: PoolView, changes: tuple[ScaleChange, ...], waits: tuple[Ver
         return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.KNOB_NOT_ENABLED, message))
     absent = absent_replicas(view)
     if absent is not None:
-        return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.UNSCHEDULABLE, absent))
+        return Finding(
+            condition, ConditionStatus.FALSE, Verdict(absent_reason(view), f"pool {view.key}: {absent}")
+        )
     left = f"; not enabled: {', '.join(sorted(missing))}" if missing else ""
     return _true(condition, reasons.ACTUATED, f"pool {view.key} is as planned{left}")
 
@@ -167,7 +169,10 @@ def _agents(view: PoolView, fleet: Fleet) -> Finding:
     used = {r.node for s in view.state.variants for r in s.replicas if r.node is not None}
     missing = sorted(n.name for n in fleet.nodes if n.name in used and not n.agent_ready)
     if missing:
-        message = f"no ready node agent on {', '.join(missing[:5])}: GPUs there run at their default clocks"
+        message = (
+            f"no ready node agent on {', '.join(missing[:5])}: GPUs there run at their default clocks; see the "
+            "pods of DaemonSet joulery-agent there, or take Clocks out of spec.knobs"
+        )
         return Finding(condition, ConditionStatus.FALSE, Verdict(reasons.AGENTS_MISSING, message))
     return _true(
         condition, reasons.AGENTS_READY, f"agents are ready on all {len(used)} nodes of pool {view.key}"

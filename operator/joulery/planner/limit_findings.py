@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from joulery.domain import reasons
 from joulery.domain.fleet import Fleet
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
+from joulery.planner.absent import absent_replicas
 from joulery.planner.view import PoolView
 
 _SHORT = frozenset({reasons.INSUFFICIENT_GPUS, reasons.INSUFFICIENT_REPLICAS})
 _NO_PODS = (reasons.QUOTA_EXCEEDED, reasons.UNSCHEDULABLE)
+_OWN_BOUNDS = (
+    "its maxReplicas or knobs allow no more: raise maxReplicas, or name Replicas and Shards in spec.knobs"
+)
 # A message stays readable: what is left out is in `kubectl get nodes`.
 _MOST_NODES = 3
 
@@ -23,7 +28,7 @@ def with_limits(view: PoolView, fleet: Fleet, found: tuple[Finding, ...]) -> tup
 def _with_limits(view: PoolView, fleet: Fleet, finding: Finding) -> Finding:
     match finding.condition:
         case ConditionType.FEASIBLE if finding.verdict.reason in _SHORT:
-            return _told(finding, _shortage(view, fleet))
+            return _told(finding, _shortage(view, fleet, finding.verdict.reason))
         case ConditionType.PROFILE_AVAILABLE if finding.status is ConditionStatus.TRUE:
             return _stale(view) or finding
         case ConditionType.ACTUATED:
@@ -37,16 +42,22 @@ def _told(finding: Finding, texts: tuple[str, ...]) -> Finding:
     return replace(finding, verdict=Verdict(finding.verdict.reason, message))
 
 
-def _shortage(view: PoolView, fleet: Fleet) -> tuple[str, ...]:
-    """What else than the number of GPUs keeps a pool small."""
-    quotas = (
+def _shortage(view: PoolView, fleet: Fleet, reason: str) -> tuple[str, ...]:
+    """What else than the number of GPUs keeps a pool small; its own bounds where nothing else does."""
+    wanted = {v.accelerator for v in view.pool.variants}
+    troubles = [n.trouble.message for n in fleet.nodes if n.trouble is not None and n.accelerator in wanted]
+    absent = absent_replicas(view)
+    told = (*_quotas(view, fleet), *(() if absent is None else (absent,)), *_first(troubles), *_barred(view))
+    own = (_OWN_BOUNDS,) if not told and reason == reasons.INSUFFICIENT_REPLICAS else ()
+    return (*told, *own, *_provisioner(fleet))
+
+
+def _quotas(view: PoolView, fleet: Fleet) -> Iterable[str]:
+    return (
         f"ResourceQuota {q.namespace}/{q.name} allows {q.hard_gpus} GPUs, {q.used_gpus} are used: raise it"
         for q in fleet.quotas
         if q.namespace == view.key.namespace
     )
-    wanted = {v.accelerator for v in view.pool.variants}
-    troubles = [n.trouble.message for n in fleet.nodes if n.trouble is not None and n.accelerator in wanted]
-    return (*quotas, *_first(troubles), *_barred(view), *_provisioner(fleet))
 
 
 def _first(troubles: list[str]) -> tuple[str, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from fleets import CHAT, PROFILES, START_S, MadeUpCatalog, demand, policy, pool, variant
 from joulery.domain import reasons
+from joulery.domain.fleet import Fleet
 from joulery.domain.keys import ObjectKey
+from joulery.domain.limits import Limits
 from joulery.domain.plan import ScaleChange
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding
 from joulery.planner.decide import Decision, decide
@@ -33,6 +36,13 @@ def played(
         cluster.carry_out(decision.changes)
         cluster.pass_time(POLL_S)
     return decision, written
+
+
+def closed_to_all(fleet: Fleet) -> Fleet:
+    """Every node refuses every variant's pods, as a taint on all of them would."""
+    barred = Limits(barred=frozenset(n.name for n in fleet.nodes))
+    states = (replace(p, variants=tuple(replace(v, limits=barred) for v in p.variants)) for p in fleet.pools)
+    return replace(fleet, pools=tuple(states))
 
 
 def turns(written: Written) -> list[tuple[ScaleChange, ScaleChange]]:
@@ -137,3 +147,33 @@ def test_two_pools_on_a_full_cluster_both_keep_an_instance() -> None:
         ready = Counter({key: sum(cluster.ready(key).values()) for key in (CHAT, CODE)})
         assert ready[CHAT] >= 1
         assert ready[CODE] >= 1
+
+
+def test_a_pod_that_waits_for_a_node_is_not_taken_away_where_all_nodes_are_closed() -> None:
+    """Or nothing would be left that a node is added for."""
+    spec = pool(CHAT, variants=(variant(4),))
+    cluster = RoughCluster((spec,), ("node-0", "node-1"), START_S, barred={(CHAT, "tp4")})
+    cluster.desired[CHAT, "tp4"] = 1
+    cluster.pass_time(0.0)
+    history, catalog = History.empty(), MadeUpCatalog()
+    for _ in range(40):
+        fleet = closed_to_all(cluster.fleet())
+        load = {CHAT: demand(3.0, at_s=cluster.now_s, key=CHAT)}
+        decision = decide(fleet, load, (policy(),), PROFILES, history, catalog=catalog)  # type: ignore[arg-type]
+        history = decision.history
+        assert not decision.changes
+        cluster.pass_time(POLL_S)
+    told = finding(decision, ConditionType.FEASIBLE)
+    assert told.status is ConditionStatus.FALSE
+    assert "2 nodes are closed to tp4" in told.verdict.message
+    assert "maxReplicas" not in told.verdict.message
+
+
+def test_own_bounds_are_named_only_where_nothing_else_binds() -> None:
+    spec = pool(CHAT, variants=(replace(variant(4), max_replicas=1),))
+    cluster = RoughCluster((spec,), ("node-0", "node-1"), START_S)
+    cluster.begin(CHAT, "tp4", 1)
+    decision, _ = played(cluster, [9.0] * 4)
+    told = finding(decision, ConditionType.FEASIBLE).verdict
+    assert told.reason == reasons.INSUFFICIENT_REPLICAS
+    assert "raise maxReplicas" in told.message
