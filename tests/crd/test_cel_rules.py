@@ -60,6 +60,11 @@ CASES = [
         changed(cases.pool(), ("spec", "variants", 0, "maxReplicas"), 0),
     ),
     Case(
+        "batch",
+        "maxNumSeqs must not exceed maxNumBatchedTokens",
+        *_pool("variants", 0, "maxNumBatchedTokens", accepted=256, refused=255),
+    ),
+    Case(
         "redundancy",
         "redundancy.instances leaves no instance",
         *_pool("redundancy", "instances", accepted=5, refused=6),

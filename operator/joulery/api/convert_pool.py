@@ -102,6 +102,12 @@ def _variant_problems(variants: tuple[api_variants.Variant, ...]) -> Iterator[st
                 f"{where}.minReplicas: {variant.min_replicas} exceeds maxReplicas {variant.max_replicas}: "
                 "lower minReplicas or raise maxReplicas"
             )
+        # The engine model refuses such a batch, and one pool's must not end the planning of all.
+        if variant.max_num_seqs > variant.max_num_batched_tokens:
+            yield (
+                f"{where}.maxNumSeqs: {variant.max_num_seqs} exceeds maxNumBatchedTokens "
+                f"{variant.max_num_batched_tokens}: lower maxNumSeqs or raise maxNumBatchedTokens"
+            )
 
 
 def _class_problems(classes: tuple[api_classes.RequestClass, ...]) -> Iterator[str]:

@@ -80,6 +80,7 @@ SAME_TARGET = [variant("a", 4), {**variant("b", 8), "scaleTargetRef": variant("a
         (("profileRef",), ..., "spec.profileRef"),
         (("variants",), [], "spec.variants"),
         (("variants", 1, "minReplicas"), 7, "spec.variants[1].minReplicas"),
+        (("variants", 1, "maxNumBatchedTokens"), 1, "spec.variants[1].maxNumSeqs"),
         (("variants", 0, "tensorParallelSize"), 0, "spec.variants[0].tensorParallelSize"),
         (("variants",), SAME_TARGET, "spec.variants[1].scaleTargetRef"),
         (("variants",), [variant("a", 4), variant("a", 8)], "spec.variants[1].name"),

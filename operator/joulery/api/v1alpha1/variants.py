@@ -41,7 +41,12 @@ class Variant(ApiModel):
             rule(
                 "self.minReplicas <= self.maxReplicas",
                 "minReplicas must not exceed maxReplicas: lower minReplicas or raise maxReplicas",
-            )
+            ),
+            rule(
+                "self.maxNumSeqs <= self.maxNumBatchedTokens",
+                "maxNumSeqs must not exceed maxNumBatchedTokens, for each request of a batch takes a token of every "
+                "iteration: lower maxNumSeqs or raise maxNumBatchedTokens",
+            ),
         )
     )
 
