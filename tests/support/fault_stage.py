@@ -1,6 +1,7 @@
 """Strikes a fault, cures it, and judges what came of it; a stage that a failed fault left dirty is built anew.
 
-With each cure the load of all pools steps, up and down in turn: whole again means that a new plan was acted on.
+With each cure the load of all pools steps, up and down in turn: whole again means that the new load was seen,
+planned for and is carried.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from live_centre import SteppedLoad, capacity_rps, live_centre, wait_for
 
 AS_FOUND = {"faulty": {"tp4": 1}, "beside": {"tp2": 1}}
 RECOVERY_LIMIT_S = 150.0
+# LOW and HIGH are further apart, so that a load which is still that of before does not pass for the one of now.
+_LOAD_TOLERANCE = 0.25
 KINDS = "inferencepools,energypolicies,energyprofiles,gpunodes,deployments,namespaces,nodes,pods,crd"
 
 
@@ -63,9 +66,9 @@ def run_fault(scene: Scene, fault: Fault, outcome: Outcome) -> None:
     began_s = time.time()
     try:
         fault.strike(scene)
-        cured_s, writes = time.monotonic(), len(scene.all_writes())
+        cured_s = time.monotonic()
         outcome.loadStepped = _step(scene)
-        wait_for(f"whole again after {fault.name}", lambda: is_whole(scene, writes), RECOVERY_LIMIT_S)
+        wait_until_whole(scene, f"whole again after {fault.name}")
         outcome.recoverySeconds = round(time.monotonic() - cured_s, 1)
         outcome.outcome = "recovered"
     finally:
@@ -78,23 +81,50 @@ def _step(scene: Scene) -> str:
     return "up" if is_low else "down"
 
 
-def is_whole(scene: Scene, writes: int) -> bool:
-    """Replicas were written since; every pool is Ready, runs as planned and carries its load; clocks are
-    governed on exactly the GPUs of engines."""
+def wait_until_whole(scene: Scene, what: str) -> None:
+    """AssertionError with what is still missing when time is up."""
+    missing = ""
+
+    def is_whole() -> bool:
+        nonlocal missing
+        missing = unmet(scene)
+        return not missing
+
+    try:
+        wait_for(what, is_whole, RECOVERY_LIMIT_S)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {missing}") from None
+
+
+def unmet(scene: Scene) -> str:
+    """What the system lacks to be whole, empty where nothing: every pool is Ready, knows the load of now, runs as
+    planned and carries it; clocks are governed on exactly the GPUs of engines."""
     assert all(load.is_running for load in scene.loads.values()), "the test's own load ended"
-    if len(scene.all_writes()) <= writes or scene.readiness() != "Ready\n":
-        return False
-    return all(_is_as_planned(scene, pool) for pool in POOLS) and scene_locks(scene) == held_gpus(scene)
+    told = scene.readiness()
+    if told != "Ready\n":
+        return f"readiness says {told!r}"
+    lacking = next((text for pool in POOLS if (text := _lacking(scene, pool))), "")
+    if lacking:
+        return lacking
+    locked, held = scene_locks(scene), held_gpus(scene)
+    return "" if locked == held else f"clocks locked on {sorted(locked)}, GPUs held {sorted(held)}"
 
 
-def _is_as_planned(scene: Scene, pool: Pool) -> bool:
-    status = scene.live.pool(pool).get("status", {})
-    conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
-    if any(conditions.get(k) != "True" for k in ("MetricsAvailable", "Planned", "Actuated", "Ready")):
-        return False
+def _lacking(scene: Scene, pool: Pool) -> str:
+    status, rate_rps = scene.live.pool(pool).get("status", {}), scene.loads[pool].rate_rps
+    conditions = {c["type"]: c for c in status.get("conditions", ())}
+    for kind in ("MetricsAvailable", "Planned", "Actuated", "Ready"):
+        found = conditions.get(kind, {})
+        if found.get("status") != "True":
+            return f"{pool.key}: {kind} is {found.get('status')}: {found.get('message')}"
+    measured_rps = status.get("requestsPerMinute", 0) / 60.0
+    if abs(measured_rps - rate_rps) > _LOAD_TOLERANCE * rate_rps:
+        return f"{pool.key}: {measured_rps:.1f} requests/s in status, {rate_rps:.1f} are sent"
     asked, ready = scene.live.replicas(pool), scene.live.ready(pool)
-    carried = sum(ready.values()) * capacity_rps(pool, pool.variants[0].name)
-    return asked == ready == _target(status) and carried >= scene.loads[pool].rate_rps
+    if not asked == ready == _target(status):
+        return f"{pool.key}: {asked} asked, {ready} ready, {_target(status)} planned"
+    carried_rps = sum(ready.values()) * capacity_rps(pool, pool.variants[0].name)
+    return "" if carried_rps >= rate_rps else f"{pool.key}: {ready} carry less than {rate_rps:.1f} requests/s"
 
 
 def _target(status: dict[str, Any]) -> dict[str, int | None]:
@@ -182,7 +212,7 @@ def fault_scene(data: Path) -> Iterator[Scene]:
         assert isinstance(live.centre, FaultyCentre)
         scene = Scene(live, live.centre, loads)
         scene.set_load(LOW)
-        wait_for("whole before any fault", lambda: is_whole(scene, -1), RECOVERY_LIMIT_S)
+        wait_until_whole(scene, "whole before any fault")
         yield scene
 
 
