@@ -169,8 +169,8 @@ def _cell_rows() -> list[Cell]:
             SCALE_DOWN=Outcome(NEEDED, reasons.REPLICAS_HELD, (WANTED, NEEDED), _IN_SYNC),
             SCALE_THEN_SPEC=_OURS_TWICE,
         ),
-        *_cells((*_ANNOTATED, *_UNTOLD, *_FORCED), Says.NOTHING, DECLARE=_THEIRS_AGAIN),
-        *_cells(_REFUSED, Says.NOTHING, DECLARE=_OURS_REFUSING),
+        # Replicas that nobody owned have no owner after a write of /scale either, so no apply meets a conflict.
+        *_cells((*_ANNOTATED, *_UNTOLD, *_FORCED, *_REFUSED), Says.NOTHING, DECLARE=_THEIRS_AGAIN),
         # The object is written whole: what its manifest leaves out becomes 1.
         *_cells(
             (Applier.KUBECTL_REPLACE,),

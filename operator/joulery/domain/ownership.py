@@ -62,11 +62,13 @@ class Claim:
         owners: managers of `f:replicas`.
         annotated: whether the last-applied annotation declares replicas, None without that annotation.
         autoscaler: name of the autoscaler that targets the workload.
+        annotator: manager of that annotation, who applies even where a person has since taken the field over.
     """
 
     owners: tuple[Owner, ...] = ()
     annotated: bool | None = None
     autoscaler: str | None = None
+    annotator: Owner | None = None
 
 
 class Standing(StrEnum):
@@ -113,7 +115,8 @@ def _declared(claim: Claim) -> Ownership | None:
     if not claim.annotated:
         return None
     others = (o for o in claim.owners if not o.is_ours and not o.is_hand)
-    return Ownership(Standing.DECLARED, next(others, Owner("kubectl-client-side-apply", "Update")))
+    applies = claim.annotator or Owner("kubectl-client-side-apply", "Update")
+    return Ownership(Standing.DECLARED, next(others, applies))
 
 
 def _nobody(memory: VariantMemory, desired: int) -> Ownership:

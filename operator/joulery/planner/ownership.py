@@ -97,7 +97,12 @@ def _is_judged(view: PoolView, state: VariantState) -> bool:
 
 
 def _noticed(memory: VariantMemory, state: VariantState, now_s: float) -> VariantMemory:
-    """Memory with the last write seen to have landed, and with a set-back where others changed it since."""
+    """Memory with the last write seen to have landed, and with a set-back where others changed it since.
+
+    What an autoscaler made of the last write is no person's choice, so nothing is remembered to compare with.
+    """
+    if state.claim is not None and state.claim.autoscaler is not None:
+        return replace(memory, last_set_replicas=None, pending_from_replicas=None)
     if state.desired is None or state.desired == memory.pending_from_replicas:
         return memory
     landed = replace(memory, pending_from_replicas=None)

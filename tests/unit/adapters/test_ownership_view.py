@@ -47,3 +47,13 @@ def test_last_applied_tells_whether_replicas_are_declared(annotation: str, decla
 
 def test_bare_object_tells_nothing() -> None:
     assert claim_of({"metadata": {}}, "hpa") == Claim((), None, "hpa")
+
+
+def test_who_wrote_the_annotation_is_known_though_a_person_owns_the_field() -> None:
+    annotated = {"f:metadata": {"f:annotations": {f"f:{LAST_APPLIED}": {}}}}
+    fields = [
+        entry("kubectl", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale"),
+        entry("argocd-controller", "Update", annotated),
+    ]
+    claim = claim_of({"metadata": {"managedFields": fields}})
+    assert claim.annotator == Owner("argocd-controller", "Update")

@@ -198,3 +198,23 @@ def test_who_held_replicas_is_told_after_a_raise_and_a_restart() -> None:
     assert held.reason == reasons.REPLICAS_DECLARED
     assert "kubectl (Apply) since 2026-11-21T10:00:00Z declares them" in held.message
     assert "the next apply by kubectl fails" in held.message
+
+
+def test_what_a_deleted_autoscaler_left_is_no_persons_choice() -> None:
+    """An HPA's writes leave no owner where replicas had none, as `kubectl scale` does."""
+    stage = Stage(2, Claim())
+    assert stage.poll().changes
+    written = stage.desired
+    stage.poll()
+    stage.set(written + 2, Claim(autoscaler="chat"))
+    stage.poll()
+    stage.set(written + 2, Claim())
+    assert stage.hold(stage.poll()) is None
+
+
+def test_the_cure_is_for_the_applier_even_where_a_person_scaled() -> None:
+    argo = Claim(PERSON.owners, annotated=True, annotator=Owner("argocd-controller", "Update"))
+    stage = Stage(8, argo)
+    held = stage.poll().holds[TP4]
+    assert held.reason == reasons.REPLICAS_DECLARED
+    assert "RespectIgnoreDifferences=true" in held.message
