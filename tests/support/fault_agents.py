@@ -123,9 +123,9 @@ def _pods(scene: Scene) -> list[str]:
 
 
 def _page_gone(scene: Scene) -> None:
-    """An engine whose page is gone runs at its highest clock, and no pool shrinks for load that is not seen."""
+    """An engine whose page is gone runs at its highest clock, and its pool does not shrink for load not seen."""
     scene.carries()
-    before, pod = scene.replicas(), _pods(scene)[0]
+    before, pod = scene.live.replicas(POOL), _pods(scene)[0]
 
     def clocks() -> set[int]:
         ours = [g for g in scene.live.gpus() if f"{g.get('ownerNamespace')}/{g.get('ownerPod')}" == pod]
@@ -134,7 +134,7 @@ def _page_gone(scene: Scene) -> None:
     with _hidden(scene, [pod]):
         wait_for("the highest clock", lambda: clocks() == {CLOCKS.ceiling_mhz}, 40.0)
         scene.goes_on(25)
-        asked = scene.replicas()
+        asked = scene.live.replicas(POOL)
         assert all(asked[name] >= before[name] for name in before), (before, asked)
 
 
