@@ -21,6 +21,7 @@ from fault_scene import CADENCE, HIGH, LOW, POOL, POOLS, Scene
 from joulery.agent.pod_resources import PodResources
 from joulery.domain.pool import Pool
 from joulery.emulator.gpus import gpu_uuid
+from joulery.errors import ClusterError
 from live_centre import SteppedLoad, capacity_rps, live_centre, wait_for
 
 AS_FOUND = {"faulty": {"tp4": 1}, "beside": {"tp2": 1}}
@@ -87,7 +88,10 @@ def wait_until_whole(scene: Scene, what: str) -> None:
 
     def is_whole() -> bool:
         nonlocal missing
-        missing = unmet(scene)
+        try:
+            missing = unmet(scene)
+        except ClusterError as error:  # kinds just put back are served a moment later
+            missing = str(error)
         return not missing
 
     try:
