@@ -43,13 +43,15 @@ def _by_hand(scene: Scene) -> None:
 
 
 def _set_back(scene: Scene) -> None:
-    """An applier that heals itself wins after three rounds, and is named with the cure."""
-    low = scene.live.replicas(POOL)["tp4"]
-    deployment = objects.deployment(POOL, POOL.variants[0], low, STARTUP_S)
+    """An applier that heals itself, though its replicas were to be adopted, wins after three rounds and is named."""
+    scene.carries()
+    scene.patch(*POOL_NAME, body={"spec": {"scaling": {"adopt": "Declared"}}})
+    declared = 1
+    deployment = objects.deployment(POOL, POOL.variants[0], declared, STARTUP_S)
     scene.set_load(SURGE)
 
     def contested() -> bool:
-        if scene.live.replicas(POOL)["tp4"] != low:
+        if scene.live.replicas(POOL)["tp4"] != declared:
             scene.kubectl(
                 *("apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"),
                 stdin=json.dumps(deployment),

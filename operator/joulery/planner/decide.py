@@ -93,11 +93,21 @@ def decide(
             last_epoch_s=now_s if is_epoch else history.last_epoch_s,
             last_poll_s=now_s,
         ),
-        step_id=f"{plan.id}-{plan_id(plan.made_at_s, written)[:6]}" if written else plan.id,
+        step_id=_step_id(plan, views, written),
         notices={key: (*told, *_called(calls, key)) for key, told in notices.items()},
         holds={(v.key, s.variant): s.hold for v in views for s in v.state.variants if s.hold is not None},
         adoptions=adoptions(aimed, written),
     )
+
+
+def _step_id(plan: Plan, views: Sequence[PoolView], written: tuple[ScaleChange, ...]) -> str:
+    """A name of these writes; the same write after somebody set it back is another."""
+    if not written:
+        return plan.id
+    memories = {view.key: view.past.memory for view in views}
+    set_backs = tuple(at_s for c in written for at_s in memories[c.pool].variant(c.variant).set_backs_s)
+    content = (written, set_backs) if set_backs else written
+    return f"{plan.id}-{plan_id(plan.made_at_s, content)[:6]}"
 
 
 def _seen(

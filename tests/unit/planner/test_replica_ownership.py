@@ -218,3 +218,15 @@ def test_the_cure_is_for_the_applier_even_where_a_person_scaled() -> None:
     held = stage.poll().holds[TP4]
     assert held.reason == reasons.REPLICAS_DECLARED
     assert "RespectIgnoreDifferences=true" in held.message
+
+
+def test_a_write_that_was_set_back_is_made_again_under_another_name() -> None:
+    stage = Stage(1, SERVER_SIDE, adopt=Adopt.DECLARED)
+    names = []
+    for _ in range(2):
+        decision = stage.poll()
+        assert decision.changes
+        names.append(decision.step_id)
+        stage.poll()
+        stage.set(1, SERVER_SIDE)
+    assert len(set(names)) == 2
