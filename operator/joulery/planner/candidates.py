@@ -35,9 +35,9 @@ def running(view: PoolView) -> Running | None:
     free = [v for v in view.pool.variants if view.is_free(v.name)]
     name, goal = memory.goal_variant, memory.goal_replicas
     if view.acts and name is not None and goal is not None and name in {v.name for v in free}:
-        # A quota or taint that came since may leave no room for the rest of the goal; what is asked for stays,
-        # or a pod that waits for a node would be gone before one is added for it.
-        within = min(goal, max(view.rooms.get(name, goal), view.counts[name].desired))
+        # A quota or taint that came since may leave no room for the rest of the goal; the last one asked for
+        # stays, or a pod that waits for a node would be gone before one is added for it.
+        within = min(goal, max(view.rooms.get(name, goal), min(1, view.counts[name].desired)))
         if reachable(view, name, within) == within:
             return Running(name, within)
     if not free:
