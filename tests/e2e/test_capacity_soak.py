@@ -7,9 +7,10 @@ latencies keep their true times. Load is a Poisson process.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,11 @@ def served(live: LiveCentre, pool: Pool, load: PoissonLoad, seconds: float) -> R
     return Requests.of(live.control.outcomes(), pool, until_s)
 
 
+def lowest_window_after_two_start_ups(found: Mapping[str, Any]) -> float:
+    """In percent; by windows, because one share over all that follows would hide a bad window behind good ones."""
+    return float(min(found["attainmentPerStartUpPercent"][2:]))
+
+
 def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_path: Path) -> None:
     rate_rps = 3.0 * capacity_rps(DOUBLED, "tp4")
     with running(tmp_path, DOUBLED, 4, 1.0) as (live, load):
@@ -77,7 +83,7 @@ def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_pa
         }
     stored(SOAK, "loadDoubled", found)
     assert found["secondsToUpOnlyPlan"] < 0.5 * live.rhythm.cadence.plan_epoch_s, "between two epochs"
-    assert found["attainmentAfterTwoStartUpsPercent"] >= 100.0 * PROMISE
+    assert lowest_window_after_two_start_ups(found) >= 100.0 * PROMISE
 
 
 def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path) -> None:
@@ -101,4 +107,4 @@ def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path
         }
     stored(SOAK, "profileOptimistic", found)
     assert found["secondsToUpOnlyPlan"] is not None
-    assert found["attainmentAfterTwoStartUpsPercent"] >= 100.0 * PROMISE
+    assert lowest_window_after_two_start_ups(found) >= 100.0 * PROMISE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ TROUBLES: Mapping[str, Callable[[Stage], None]] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def troubled(
     installed: Cluster, prometheus: FakePrometheus, nodes: None, controller: ControllerProcess
-) -> Iterator[Mapping[str, Stage]]:
+) -> AsyncIterator[Mapping[str, Stage]]:
     """A pool in each trouble, all at once: they also show that one pool's trouble is not another's."""
     stages = {name: Stage(installed, prometheus, f"in-trouble-{name}") for name in TROUBLES}
     for name, stage in stages.items():
