@@ -40,6 +40,9 @@ class ControllerSettings(BaseSettings):
     scrape_interval_seconds: float = Field(default=15.0, gt=0)
     """How often Prometheus scrapes the engines, in seconds: rate windows and staleness follow from it."""
 
+    attainment_window_seconds: float = Field(default=600.0, ge=60.0)
+    """Seconds over which attainment is measured, conditions judge it and the profile is corrected by it."""
+
     metrics_host: str = "0.0.0.0"
     """Address that serves /metrics, /healthz and /readyz."""
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from controller_cluster import ControllerProcess, apply, condition, eventually, pool, read
+from controller_cluster import ControllerProcess, apply, condition, deployment, eventually, pool, read
 from controller_stage import Stage
 from fake_prometheus import FakePrometheus, Trouble
 from joulery.domain import reasons
@@ -48,8 +48,10 @@ async def test_act_scales_by_tested_patch_under_a_plan_id(stage: Stage) -> None:
 
 
 async def test_target_of_an_autoscaler_is_never_written(stage: Stage) -> None:
-    stage.put()
+    # Before the pool: one that came later may meet a write that was decided on just before.
+    apply(stage.cluster, deployment(stage.name, "chat-tp4", gpus=4))
     stage.cluster.kubectl("autoscale", "deployment/chat-tp4", f"-n={stage.name}", "--min=1", "--max=2")
+    stage.put()
     stage.load.requests_per_s = 20.0
     await eventually(lambda: stage.stands("Actuated", "False", reasons.FOREIGN_SCALER))
     assert "chat-tp4" in condition(stage.pool(), "Actuated")["message"]

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from joulery.domain.demand import ATTAINMENT_WINDOW_S
 from joulery.domain.policy import Cadence, Guardrails
 from joulery.domain.pool import Pool
 from joulery.emulator.control_client import RecordedOutcomes
@@ -39,7 +40,12 @@ def squeezed(factor: float) -> Rhythm:
     )
     guardrails = Guardrails(dwell_s=round(Guardrails().dwell_s / factor))
     return Rhythm(
-        cadence, guardrails, startup_s=120.0 / factor, load_window_s=60.0 / factor, warmup_requests=20
+        cadence,
+        guardrails,
+        startup_s=120.0 / factor,
+        load_window_s=60.0 / factor,
+        attainment_window_s=ATTAINMENT_WINDOW_S / factor,
+        warmup_requests=20,
     )
 
 

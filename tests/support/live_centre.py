@@ -22,6 +22,7 @@ from cluster import REPOSITORY, find_assets
 from joulery.demo import objects
 from joulery.demo.actions import ScaleWrite, scale_writes
 from joulery.demo.datacentre import CONTROLLER, DataCentre, DataCentrePaths
+from joulery.domain.demand import ATTAINMENT_WINDOW_S
 from joulery.domain.keys import ObjectKey
 from joulery.domain.policy import Cadence, ClockBounds, Guardrails, Policy
 from joulery.domain.pool import Mode, Pool
@@ -168,6 +169,7 @@ class Rhythm:
     guardrails: Guardrails = GUARDRAILS
     startup_s: float = STARTUP_S
     load_window_s: float = 4.0
+    attainment_window_s: float = ATTAINMENT_WINDOW_S
     warmup_requests: int = 0
 
 
@@ -289,6 +291,7 @@ def live_centre(
         emulator_config=config,
         scrape_interval_s=SCRAPE_S,
         load_window_s=rhythm.load_window_s,
+        attainment_window_s=rhythm.attainment_window_s,
         report=print,
     )
     with centre:

@@ -132,10 +132,15 @@ class PrometheusClient:
 class PrometheusDemand:
     """The DemandReader on Prometheus; remembers each pool's last good figures and since when it fails."""
 
-    def __init__(self, client: PrometheusClient, scrape_interval_s: float) -> None:
+    def __init__(
+        self,
+        client: PrometheusClient,
+        scrape_interval_s: float,
+        attainment_window_s: float = ATTAINMENT_WINDOW_S,
+    ) -> None:
         self._client = client
         self._scrape_interval_s = scrape_interval_s
-        self._windows = Windows(RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, ATTAINMENT_WINDOW_S)
+        self._windows = Windows(RATE_SCRAPES * scrape_interval_s, _MIX_WINDOW_S, attainment_window_s)
         self._good: dict[ObjectKey, Demand] = {}
         self._trouble_since_s: dict[ObjectKey, float] = {}
         self._running: dict[tuple[str, str], float] = {}
@@ -211,6 +216,7 @@ class PrometheusDemand:
                 answers.buckets("tpot") if answers.metrics.tpot is not None else None,
                 answers.buckets("itl"),
                 pool.objective,
+                window_s=self._windows.attainment_s,
             ),
             note=_reset_note(answers.total("resets") or 0.0),
         )

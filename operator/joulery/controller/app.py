@@ -72,7 +72,7 @@ def build(client: KubeClient, settings: ControllerSettings, executor: ThreadPool
     wakeup = Wakeup()
     pods = PodWatch(client, wakeup.set)
     fleet = KubeFleet(client, TargetReader(client, discovery), pods)
-    demand = PrometheusDemand(PrometheusClient(prometheus_access(settings)), settings.scrape_interval_seconds)
+    demand = demand_reader(settings)
     ports = Ports(
         fleet=fleet,
         demand=demand,
@@ -115,6 +115,12 @@ def decider(of_planner: PlannerSettings, loads: Callable[[], PodLoads]) -> Decid
 def planner_settings(settings: ControllerSettings) -> PlannerSettings:
     """The planner's own, told over which window Prometheus takes its rates."""
     return PlannerSettings(rate_window_s=(RATE_SCRAPES - 1) * settings.scrape_interval_seconds)
+
+
+def demand_reader(settings: ControllerSettings) -> PrometheusDemand:
+    """Demand from Prometheus, over the windows of the settings."""
+    client = PrometheusClient(prometheus_access(settings))
+    return PrometheusDemand(client, settings.scrape_interval_seconds, settings.attainment_window_seconds)
 
 
 def prometheus_access(settings: ControllerSettings) -> PrometheusAccess:

@@ -17,9 +17,8 @@ from joulery.adapters.kube_fleet import KubeFleet
 from joulery.adapters.kube_targets import TargetReader
 from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.adapters.pod_watch import PodWatch
-from joulery.adapters.prometheus import PrometheusClient, PrometheusDemand
 from joulery.api.convert import policy_of, pool_of, profile_of
-from joulery.controller.app import decider, planner_settings, prometheus_access
+from joulery.controller.app import decider, demand_reader, planner_settings
 from joulery.domain.demand import Demand, LengthHistogram
 from joulery.domain.fleet import Fleet, NodeState, PoolState, VariantState
 from joulery.domain.keys import ObjectKey
@@ -57,8 +56,7 @@ async def _explain_live(settings: ControllerSettings) -> str:
         observation = await KubeFleet(client, TargetReader(client, Discovery(client)), pods).read()
     finally:
         await client.close()
-    prometheus = PrometheusClient(prometheus_access(settings))
-    reader = PrometheusDemand(prometheus, settings.scrape_interval_seconds)
+    reader = demand_reader(settings)
     demand = await reader.read([state.pool for state in observation.fleet.pools], time.time())
     busy = replace(observation, fleet=with_pod_loads(observation.fleet, reader.pod_loads))
     return _explained(busy, demand, History.restored(observation.memories), settings)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from joulery.api.labels import AGENT_SERVICE_ACCOUNT, CONTROLLER_SERVICE_ACCOUNT, OPERATOR_NAMESPACE
+from joulery.domain.demand import ATTAINMENT_WINDOW_S
 from joulery.emulator.cluster_access import service_account_kubeconfig
 from joulery.emulator.controlplane import ControlPlane
 from joulery.emulator.nvml_shim.build import build_shim
@@ -55,6 +56,7 @@ class DataCentre:
         emulator_config: Json,
         scrape_interval_s: float,
         load_window_s: float,
+        attainment_window_s: float = ATTAINMENT_WINDOW_S,
         report: Callable[[str], None],
     ) -> None:
         self.paths = paths
@@ -66,6 +68,7 @@ class DataCentre:
         self._emulator_config = emulator_config
         self._scrape_interval_s = scrape_interval_s
         self._load_window_s = load_window_s
+        self._attainment_window_s = attainment_window_s
         self._report = report
         self._controller_port = free_port()
 
@@ -137,6 +140,7 @@ class DataCentre:
             "JOULERY_KUBECONFIG": str(account),
             "JOULERY_PROMETHEUS_URL": self.prometheus.url,
             "JOULERY_SCRAPE_INTERVAL_SECONDS": str(self._scrape_interval_s),
+            "JOULERY_ATTAINMENT_WINDOW_SECONDS": str(self._attainment_window_s),
             "JOULERY_METRICS_HOST": "127.0.0.1",
             "JOULERY_METRICS_PORT": str(self._controller_port),
         }
