@@ -196,9 +196,8 @@ class LiveCentre:
         namespace, times = pool.key.namespace, (self.rhythm.startup_s, self.rhythm.warmup_requests)
         workloads = [objects.deployment(pool, v, running.get(v.name, 0), *times) for v in pool.variants]
         self.centre.apply([objects.namespace(namespace), *workloads])
-        wait_for(
-            "engines", lambda: self.ready(pool) == {v.name: running.get(v.name, 0) for v in pool.variants}
-        )
+        there = {v.name: running.get(v.name, 0) for v in pool.variants}
+        wait_for("engines", lambda: self.ready(pool) == there, 30.0 + 2.0 * self.rhythm.startup_s)
         self.centre.apply([shipped_manifest(), objects.inference_pool(pool)])
 
     def apply_pool(self, pool: Pool) -> None:

@@ -46,18 +46,25 @@ class _Line:
 
 
 def forecast(
-    samples: Sequence[Sample], *, epoch_s: float, startup_s: float, settings: PlannerSettings
+    samples: Sequence[Sample],
+    *,
+    epoch_s: float,
+    startup_s: float,
+    settings: PlannerSettings,
+    dispersion: float | None = None,
 ) -> Forecast:
     """Forecast from `(time, rate)` samples, oldest first and at least one.
 
-    The horizon is one plan epoch, until the next decision, plus the start-up that it would then need.
+    The horizon is one plan epoch, until the next decision, plus the start-up that it would then need. `dispersion` is
+    what is known of the arrivals' index of dispersion.
     """
     line = _fit(samples, settings.trend_window_s / 6.0)
     recent = _recent_mean(samples, settings.level_window_s)
     spread = math.sqrt(_variance(line.variance, len(samples), max(line.end_rps, recent), settings))
     # A step is believed as far as it exceeds what noise does to a mean over two minutes, or to one sample.
     newest = samples[-1][1] - settings.newest_deviations * spread
-    level = max(line.end_rps, recent - 0.5 * spread, newest, 0.0)
+    jump = _jump(samples, dispersion or settings.prior_dispersion, settings)
+    level = max(line.end_rps, recent - 0.5 * spread, newest, jump, 0.0)
     peak_now = level + settings.peak_deviations * spread
     return Forecast(
         level_rps=level,
@@ -97,6 +104,26 @@ def _fit(samples: Sequence[Sample], least_span_s: float) -> _Line:
     slope = tr / tt if n >= 3 and samples[-1][0] - samples[0][0] >= least_span_s else 0.0
     residual = max(0.0, rr - slope * tr)
     return _Line(mean_r - slope * mean_t, slope, residual)
+
+
+def _jump(samples: Sequence[Sample], dispersion: float, settings: PlannerSettings) -> float:
+    """Rate since the last poll, as far as it exceeds what noise does to it; 0 where it cannot be told.
+
+    A rate window shows a step only in part until it is filled with it. What two overlapping windows differ by came since
+    the last poll, less what left with the other end; planned for at once, a step needs one plan and not one per poll.
+    """
+    window_s = settings.rate_window_s
+    if len(samples) < 2:
+        return 0.0
+    (last_s, last_rps), (now_s, now_rps) = samples[-2:]
+    before = next((rate for at_s, rate in reversed(samples) if at_s <= now_s - window_s), None)
+    new_s = now_s - last_s
+    if before is None or not 0.0 < new_s < window_s:
+        return 0.0
+    fresh = before + (now_rps - last_rps) * window_s / new_s
+    # Of what came, what left, and what stands for the level before.
+    noise = math.sqrt(dispersion * before * (2.0 / new_s + 1.0 / window_s))
+    return fresh - settings.jump_deviations * noise
 
 
 def _recent_mean(samples: Sequence[Sample], window_s: float) -> float:

@@ -30,7 +30,9 @@ def observe(
     if not past.samples:
         return replace(view, past=past)
     startup_s = max((past.startup_s(v.name, v.startup_s) for v in view.pool.variants), default=0.0)
-    ahead = forecast(past.samples, epoch_s=epoch_s, startup_s=startup_s, settings=settings)
+    ahead = forecast(
+        past.samples, epoch_s=epoch_s, startup_s=startup_s, settings=settings, dispersion=past.dispersion
+    )
     if demand is not None and demand.problem is None:
         ahead = with_backlog(ahead, demand.waiting_requests, max(startup_s, settings.least_catch_up_s))
     return replace(view, past=past, forecast=ahead)

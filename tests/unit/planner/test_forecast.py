@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,27 @@ def test_bursty_load_gets_the_wider_margin() -> None:
 
 def test_a_doubled_load_counts_at_the_poll_that_shows_it() -> None:
     assert ahead([10.0] * 119 + [20.0]).peak_now_rps >= 20.0 - 1e-9
+
+
+def test_a_step_is_told_from_the_first_poll_that_holds_a_part_of_it() -> None:
+    """A window of four polls shows a quarter of the step; what noise may add to two polls is held back."""
+    level = ahead([35.0] * 119 + [43.75]).level_rps
+    assert 70.0 - 3.0 * (2.0 * 35.0 * (2.0 / 15.0 + 1.0 / 60.0)) ** 0.5 == pytest.approx(level)
+    assert level > 1.5 * 35.0
+
+
+def test_a_step_is_told_no_later_for_being_told_again() -> None:
+    levels = [ahead([35.0] * 110 + [43.75, 52.5, 61.25, 70.0][:polls]).level_rps for polls in (1, 2, 3, 4)]
+    assert levels == sorted(levels)
+    assert levels[-1] <= 70.0
+
+
+def test_noise_is_no_jump() -> None:
+    """Windows of four polls sliding over Poisson arrivals of 10 requests/s."""
+    polls = np.random.default_rng(2).poisson(10.0 * POLL_S, 400) / POLL_S
+    windows = np.convolve(polls, np.full(4, 0.25), mode="valid")
+    highest = [ahead(list(windows[: end + 1])).level_rps for end in range(20, len(windows))]
+    assert max(highest) < 1.15 * 10.0
 
 
 def test_one_sample_is_enough_and_leaves_room_for_sessions() -> None:
