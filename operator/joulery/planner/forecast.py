@@ -107,16 +107,25 @@ def _fit(samples: Sequence[Sample], least_span_s: float) -> _Line:
 
 
 def _jump(samples: Sequence[Sample], dispersion: float, settings: PlannerSettings) -> float:
-    """Rate since the last poll, as far as it exceeds what noise does to it; 0 where it cannot be told.
+    """Least rate of the last polls, as far as it exceeds what noise does to it; 0 where it cannot be told.
 
-    A rate window shows a step only in part until it is filled with it. What two overlapping windows differ by came since
-    the last poll, less what left with the other end; planned for at once, a step needs one plan and not one per poll.
+    A rate window shows a step only in part until it is filled with it: planned for as it is shown, a step needs one
+    plan per poll. One poll alone is a burst, over before an instance could come for it.
     """
-    window_s = settings.rate_window_s
-    if len(samples) < 2:
+    polls = settings.envelope_polls
+    if len(samples) <= polls:
         return 0.0
-    (last_s, last_rps), (now_s, now_rps) = samples[-2:]
-    before = next((rate for at_s, rate in reversed(samples) if at_s <= now_s - window_s), None)
+    ends = range(len(samples) - polls, len(samples))
+    return min(_since_last_poll(samples, end, dispersion, settings) for end in ends)
+
+
+def _since_last_poll(
+    samples: Sequence[Sample], end: int, dispersion: float, settings: PlannerSettings
+) -> float:
+    """What two overlapping windows differ by came between their ends, less what left with the other end."""
+    window_s = settings.rate_window_s
+    (last_s, last_rps), (now_s, now_rps) = samples[end - 1], samples[end]
+    before = next((rate for at_s, rate in reversed(samples[:end]) if at_s <= now_s - window_s), None)
     new_s = now_s - last_s
     if before is None or not 0.0 < new_s < window_s:
         return 0.0
