@@ -11,6 +11,7 @@ from dataclasses import replace
 from joulery.domain.fleet import PoolState, Replica, ReplicaPhase, VariantState
 from joulery.domain.plan import ScaleChange
 from joulery.planner.drain import safe_changes
+from joulery.planner.move import move_of
 from joulery.planner.replicas import Counts
 from joulery.planner.reshard import next_steps
 from joulery.planner.supply import FreeGpus
@@ -25,16 +26,18 @@ def leads_there(
 ) -> bool:
     """Whether so many replicas of a variant are reached, if all that starts does and nothing else changes.
 
+    For a pool that falls short now it is enough that the way ends where the load is carried, old replicas included.
     `load_margin` is the load to be carried on the way over that of now.
     """
     memory = replace(view.past.memory, goal_variant=variant, goal_replicas=replicas)
     view = _loaded(_settled(replace(view, past=replace(view.past, memory=memory))), load_margin)
     free = free.with_coming()
+    falls_short = not _carries(view, free)
     for _ in range(_MOST_STEPS):
         steps = next_steps(view, free)
         changes, _ = safe_changes(view, steps.changes)
         if not changes:
-            return _is_there(view, variant, replicas)
+            return _is_there(view, variant, replicas) or (falls_short and _carries(view, free))
         view, free = _played(view, changes, steps.free)
     return False
 
@@ -92,6 +95,12 @@ def _after(state: VariantState, change: ScaleChange) -> tuple[Replica, ...]:
         for i in range(change.seen, change.want)
     )
     return (*state.replicas, *fresh)
+
+
+def _carries(view: PoolView, free: FreeGpus) -> bool:
+    """Whether what serves carries the load, with no instance to spare."""
+    move = move_of(view, free)
+    return move is not None and move.capacity_rps({}, view.sharing.without_spares()) >= move.need_rps
 
 
 def _is_there(view: PoolView, variant: str, replicas: int) -> bool:

@@ -126,8 +126,8 @@ def _shrink(move: Move) -> Steps:
         counts = move.counts(variant)
         for want in range(counts.desired):
             left_rps = move.capacity_rps({variant.name: min(want, counts.serving)}, sharing)
-            # Weak ones among strong ones may hold all of them back: without them the rest carries more.
-            if left_rps >= move.need_rps or left_rps > now_rps or not counts.serving:
+            # Weak ones among strong ones may hold all of them back: without them the rest carries as much or more.
+            if left_rps >= min(move.need_rps, now_rps) or not counts.serving:
                 change = move.change(variant, want, reasons.RESHARD_SHRINK, f"{move.variant.name} is ready")
                 return Steps((change,), move.free)
     return move.wait(reasons.RESHARDING, f"{move.need_rps:.2f} requests/s need the old replicas still")

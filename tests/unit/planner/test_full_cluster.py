@@ -93,6 +93,31 @@ def test_weak_ones_that_hold_strong_ones_back_go_even_where_the_goal_has_no_spar
     assert finding(decision, ConditionType.FEASIBLE).status is ConditionStatus.FALSE
 
 
+def test_a_pool_that_falls_short_goes_half_the_way_where_that_carries_its_load() -> None:
+    """Beside its TP8 two of TP4 find room: together 13.5 requests/s; the old one may not go, and so stays."""
+    spec = pool(CHAT, variants=(variant(4), variant(8)), spare_instances=1)
+    cluster = RoughCluster((spec,), ("node-0", "node-1", "node-2"), START_S)
+    cluster.begin(CHAT, "tp8", 1)
+    cluster.foreign = {"node-1": 4, "node-2": 4}
+    decision, written = played(cluster, [11.0] * 160)
+    assert carried_rps(cluster.ready(CHAT)) >= 11.0, cluster.ready(CHAT)
+    assert not turns(written)
+    told = finding(decision, ConditionType.FEASIBLE)
+    assert (told.status, told.verdict.reason) == (ConditionStatus.FALSE, reasons.INSUFFICIENT_GPUS)
+
+
+def test_weak_ones_go_where_the_rest_carries_as_much_without_them() -> None:
+    """One of TP8 with three of TP2 carries 8 requests/s, and so does the one alone, on six GPUs fewer."""
+    spec = pool(CHAT, variants=(variant(2), variant(8)), spare_instances=1)
+    cluster = RoughCluster((spec,), ("node-0", "node-1"), START_S)
+    cluster.begin(CHAT, "tp8", 1)
+    cluster.begin(CHAT, "tp2", 3)
+    cluster.foreign = {"node-1": 2}
+    played(cluster, [13.0] * 160)
+    assert carried_rps(cluster.ready(CHAT)) >= 8.0, cluster.ready(CHAT)
+    assert cluster.ready(CHAT)["tp2"] in (0, 4), cluster.ready(CHAT)
+
+
 def test_gpus_that_suffice_in_number_and_not_where_they_are_are_told_as_a_shortage() -> None:
     """Four GPUs free on each of two nodes do not take a TP8."""
     spec = pool(CHAT, variants=(variant(8),))
