@@ -11,6 +11,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Most end-to-end tests wait for something: modules run side by side, each worker on a control plane of its own.
+WORKERS ?= 2
+SIDE_BY_SIDE = $(if $(filter-out 1,$(WORKERS)),--numprocesses=$(WORKERS) --dist=loadfile)
+
 # The programs of the control plane: found, or built once and cached outside the tree.
 WITH_CONTROL_PLANE = KUBEBUILDER_ASSETS="$$($(PYTHON) hack/tools.py assets)"; export KUBEBUILDER_ASSETS;
 
@@ -29,7 +33,7 @@ demo: $(READY) ## A cluster under a day of public load, run by Joulery: table, b
 	@$(WITH_CONTROL_PLANE) $(BIN)/python -m joulery demo $(DEMO_FLAGS)
 
 test: $(READY) ## The suite of every change, end to end on a real control plane included
-	@$(WITH_CONTROL_PLANE) $(BIN)/pytest -m "not soak" $(PYTEST_FLAGS)
+	@$(WITH_CONTROL_PLANE) $(BIN)/pytest -m "not soak" $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
 
 unit: $(READY) ## The tests that need no control plane: seconds
 	@$(BIN)/pytest -m "not soak and not e2e" $(PYTEST_FLAGS)

@@ -13,9 +13,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from audited_need import below_need, repeated
+from capacity_run import told
 from controller_cluster import condition
 from joulery.demo.actions import recorded_actions
 from joulery.domain import reasons
@@ -149,8 +151,8 @@ def test_scale_down_takes_the_pods_it_marked(followed: LiveCentre) -> None:
 
 
 def test_victims_finish_their_requests_and_their_end_is_told(followed: LiveCentre) -> None:
-    told = wait_for("an Event of a pod's end", lambda: _endings(followed, BUSY))
-    assert reasons.REQUESTS_LOST not in told
+    ends = wait_for("an Event of a pod's end", lambda: _endings(followed, BUSY))
+    assert reasons.REQUESTS_LOST not in ends
     summary = followed.control.outcomes().summary["pools"][str(BUSY.key)]
     assert (summary["retried"], summary["failed"]) == (0, 0)
     assert _stands(followed, BUSY, "DrainSafe", "True")
@@ -205,6 +207,22 @@ def test_lowered_ceiling_resets_clocks_and_keeps_replicas(ladder: LiveCentre) ->
     wait_for("clocks again", ladder.locked)
 
 
+def test_answers_that_a_short_grace_period_cuts_off_are_told(
+    ladder: LiveCentre, loads: Mapping[ObjectKey, SteppedLoad]
+) -> None:
+    loads[LADDER.key].step_to(0.0)
+    before, many = _arrived(ladder, LADDER), 8
+    inputs, outputs = np.full(many, 64), np.full(many, 6000)
+    ladder.control.submit(str(LADDER.key), 0.1 * np.arange(many), inputs, outputs, delay_s=3.0)
+    wait_for("long requests in all pods", lambda: _arrived(ladder, LADDER) >= before + many)
+    victim = ladder.pods(LADDER)[0]["metadata"]["name"]
+    here = f"-n={LADDER.key.namespace}"
+    ladder.centre.plane.kubectl("delete", "pod", victim, here, "--grace-period=5", "--wait=false")
+    lost = wait_for("an Event of lost requests", lambda: told(ladder, LADDER, reasons.REQUESTS_LOST))
+    assert victim in lost[0]
+    assert "raise terminationGracePeriodSeconds" in lost[0]
+
+
 def test_ended_agent_resets_the_clocks_of_its_node(ladder: LiveCentre) -> None:
     gpu = wait_for("a locked clock", lambda: next(iter(ladder.locked()), ""))
     node = gpu.partition("/")[0]
@@ -212,6 +230,11 @@ def test_ended_agent_resets_the_clocks_of_its_node(ladder: LiveCentre) -> None:
     agent.signal(signal.SIGTERM)
     assert agent.wait(15.0)
     assert not any(name.startswith(f"{node}/") for name in ladder.locked())
+
+
+def _arrived(live: LiveCentre, pool: Any) -> int:
+    """Requests that the pool was sent so far."""
+    return int(live.control.outcomes().summary["pools"][str(pool.key)]["requests"])
 
 
 def _endings(live: LiveCentre, pool: Any) -> set[str]:
