@@ -29,22 +29,15 @@ _NS = 1e-9
 _AHEAD_S = 8.0
 
 
-def squeezed(factor: float) -> Rhythm:
-    """The default cadences and a start-up of two minutes, so many times faster."""
-    usual = Cadence()
-    cadence = Cadence(
-        plan_epoch_s=round(usual.plan_epoch_s / factor),
-        demand_poll_s=max(1.0, round(usual.demand_poll_s / factor)),
-        clock_epoch_s=1.0,
-        lease_timeout_s=60.0,
-    )
-    guardrails = Guardrails(dwell_s=round(Guardrails().dwell_s / factor))
+def true_rhythm() -> Rhythm:
+    """What users get who set nothing: default cadences and windows, and engines that start in two minutes."""
     return Rhythm(
-        cadence,
-        guardrails,
-        startup_s=120.0 / factor,
-        load_window_s=60.0 / factor,
-        attainment_window_s=ATTAINMENT_WINDOW_S / factor,
+        Cadence(),
+        Guardrails(),
+        startup_s=120.0,
+        scrape_s=15.0,
+        load_window_s=60.0,
+        attainment_window_s=ATTAINMENT_WINDOW_S,
         warmup_requests=20,
     )
 

@@ -163,11 +163,12 @@ class SteppedLoad:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Cadences of a live run; engines and requests keep their true times whatever they are."""
+    """Cadences of a live run, short ones by default; engines and requests keep their true times whatever they are."""
 
     cadence: Cadence = CADENCE
     guardrails: Guardrails = GUARDRAILS
     startup_s: float = STARTUP_S
+    scrape_s: float = SCRAPE_S
     load_window_s: float = 4.0
     attainment_window_s: float = ATTAINMENT_WINDOW_S
     warmup_requests: int = 0
@@ -288,7 +289,7 @@ def live_centre(
     centre = of(
         DataCentrePaths(find_assets(), REPOSITORY / "manifests", data),
         emulator_config=config,
-        scrape_interval_s=SCRAPE_S,
+        scrape_interval_s=rhythm.scrape_s,
         load_window_s=rhythm.load_window_s,
         attainment_window_s=rhythm.attainment_window_s,
         report=print,
