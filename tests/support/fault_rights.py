@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fault_scene import SURGE, Scene
+from fault_scene import POOL, SURGE, Scene
 from fault_stage import Fault
 from joulery.domain import reasons
-from live_centre import wait_for
+from live_centre import capacity_rps, wait_for
 
 ROW = "API server down or slow; 409, 429, 5xx; watch lost"
 CONTROLLER = "clusterrole joulery-controller"
@@ -50,8 +50,10 @@ def _status(scene: Scene) -> None:
 
 
 def _scale(scene: Scene) -> None:
+    # More than what the faults before have left running: a write is due.
+    more = sum(scene.live.replicas(POOL).values()) + 0.6
     with scene.revoked(CONTROLLER, _spared("deployments/scale")):
-        scene.set_load(SURGE)
+        scene.loads[POOL].step_to(more * capacity_rps(POOL, "tp4"))
         message = scene.tells("Actuated", "False", reasons.WRITE_REFUSED)
         assert "grant the controller's ClusterRole" in message, message
     scene.carries()
