@@ -186,7 +186,7 @@ def condition(manifest: Mapping[str, Any], condition_type: str) -> Mapping[str, 
     return next((c for c in conditions if c["type"] == condition_type), {})
 
 
-async def eventually(look: Callable[[], T], *, within_s: float = 30.0) -> T:
+async def eventually(look: Callable[[], T], *, within_s: float = 60.0) -> T:
     """The first truthy answer; AssertionError with the last one when time is up."""
     deadline_s = time.monotonic() + within_s
     while True:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fault_scene import POOL, SURGE, Scene
 from fault_stage import Fault
 from joulery.domain import reasons
 from joulery.emulator.pods import STARTUP_ANNOTATION
+from joulery.errors import ClusterError
 from live_centre import wait_for
 
 UNSCHEDULABLE = "new pods cannot be scheduled"
@@ -20,17 +21,24 @@ NAMESPACE = POOL.key.namespace
 
 def _cordoned(scene: Scene) -> None:
     """A cordon evicts nobody; what comes meanwhile runs elsewhere."""
-    before, node = scene.replicas(), scene.node_of_engines()
+    before, node = sum(scene.live.replicas(POOL).values()), scene.node_of_engines()
     old = {p["metadata"]["name"] for p in scene.live.pods(POOL)}
     scene.kubectl("cordon", node)
     try:
         scene.set_load(SURGE)
         scene.carries()
-        assert sum(scene.replicas().values()) > sum(before.values())
+        wait_for("more replicas", lambda: sum(scene.live.replicas(POOL).values()) > before)
+        wait_for("their pods on nodes", lambda: _all_placed(scene))
         new = [p for p in scene.live.pods(POOL) if p["metadata"]["name"] not in old]
         assert node not in {p["spec"].get("nodeName") for p in new}
     finally:
         scene.kubectl("uncordon", node)
+
+
+def _all_placed(scene: Scene) -> bool:
+    pods = scene.live.pods(POOL)
+    asked = sum(scene.live.replicas(POOL).values())
+    return len(pods) == asked and all(p["spec"].get("nodeName") for p in pods)
 
 
 def _conditioned(status: str) -> dict[str, Any]:
@@ -65,7 +73,8 @@ def _lost(scene: Scene) -> None:
     fresh = {"apiVersion": "v1", "kind": "Node", "metadata": kept}
     scene.centre.apply([fresh])
     scene.patch("node", node, body={"status": manifest["status"]}, subresource="status")
-    scene.kubectl("taint", "node", node, "node.kubernetes.io/not-ready-")
+    with suppress(ClusterError):  # the node controller may have been quicker
+        scene.kubectl("taint", "node", node, "node.kubernetes.io/not-ready-")
     scene.centre.start_agents([node])
 
 

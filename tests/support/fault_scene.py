@@ -96,7 +96,7 @@ class Scene:
     def held_up(self, reason: str) -> None:
         wait_for(f"readiness names {reason}", lambda: self.readiness().startswith(reason))
 
-    def tells(self, kind: str, status: str, *wanted: str, pool: Pool = POOL, within_s: float = 30.0) -> str:
+    def tells(self, kind: str, status: str, *wanted: str, pool: Pool = POOL, within_s: float = 60.0) -> str:
         """The message of a condition, once it has this status and one of these reasons."""
 
         def told() -> Mapping[str, Any] | None:
@@ -150,7 +150,7 @@ class Scene:
             rate = capacity_rps(pool, pool.variants[0].name)
             return sum(self.live.ready(pool).values()) * rate >= self.loads[pool].rate_rps
 
-        wait_for("every pool carries its load", lambda: all(map(carried, POOLS)), 60.0)
+        wait_for("every pool carries its load", lambda: all(map(carried, POOLS)), 120.0)
 
     def node_of_engines(self) -> str:
         """A node on which an engine of the pool runs."""

@@ -69,7 +69,7 @@ def capacity_rps(pool: Pool, variant: str) -> float:
     return float(points.max_rate_rps[-1])
 
 
-def wait_for(what: str, look: Callable[[], T], within_s: float = 30.0) -> T:
+def wait_for(what: str, look: Callable[[], T], within_s: float = 60.0) -> T:
     """The first truthy answer; AssertionError with the last one when time is up."""
     deadline_s = time.monotonic() + within_s * PATIENCE
     while not (seen := look()):
