@@ -26,6 +26,8 @@ DOUBLED = live_pool("doubled", 4)
 OPTIMISTIC = live_pool("optimistic", 4)
 SOAK = REPOSITORY / "build" / "soak.json"
 LEAD_IN_EPOCHS = 2.0
+# Rate windows full of the load that there is: to be attached to is no step.
+STEADY_S = 150.0
 # Answers to what arrived last.
 SETTLE_S = 10.0
 
@@ -36,9 +38,19 @@ def running(
 ) -> Iterator[tuple[LiveCentre, PoissonLoad]]:
     rhythm = true_rhythm()
     with live_centre(folder, [pool.key], nodes=5, rhythm=rhythm, time_factor=time_factor) as live:
-        live.install(pool, {"tp4": replicas})
+        live.run_engines(pool, {"tp4": replicas})
         with PoissonLoad(live, pool, seed=1) as load:
             yield live, load
+
+
+def attached_under(live: LiveCentre, pool: Pool, load: PoissonLoad, rate_rps: float) -> int:
+    """Instances once the pool was attached to what runs under a steady load, right after an epoch."""
+    load.step_to(rate_rps)
+    time.sleep(STEADY_S)
+    live.attach(pool)
+    time.sleep(LEAD_IN_EPOCHS * live.rhythm.cadence.plan_epoch_s)
+    right_after_an_epoch(live)
+    return live.replicas(pool)["tp4"]
 
 
 def right_after_an_epoch(live: LiveCentre) -> None:
@@ -68,10 +80,7 @@ def lowest_window_after_two_start_ups(found: Mapping[str, Any]) -> float:
 def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_path: Path) -> None:
     rate_rps = 3.0 * capacity_rps(DOUBLED, "tp4")
     with running(tmp_path, DOUBLED, 4, 1.0) as (live, load):
-        load.step_to(rate_rps)
-        time.sleep(LEAD_IN_EPOCHS * live.rhythm.cadence.plan_epoch_s)
-        right_after_an_epoch(live)
-        before = live.replicas(DOUBLED)["tp4"]
+        before = attached_under(live, DOUBLED, load, rate_rps)
         step_s = load.step_to(2.0 * rate_rps)
         requests = served(live, DOUBLED, load, 6.0 * live.rhythm.startup_s)
         found = {
@@ -87,10 +96,7 @@ def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_pa
 
 def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path) -> None:
     with running(tmp_path, OPTIMISTIC, 4, 1.15) as (live, load), StatusTrail(live, OPTIMISTIC) as trail:
-        load.step_to(2.0 * capacity_rps(OPTIMISTIC, "tp4"))
-        time.sleep(LEAD_IN_EPOCHS * live.rhythm.cadence.plan_epoch_s)
-        right_after_an_epoch(live)
-        before = live.replicas(OPTIMISTIC)["tp4"]
+        before = attached_under(live, OPTIMISTIC, load, 2.0 * capacity_rps(OPTIMISTIC, "tp4"))
         rate_rps = overloaded_by_its_profile(OPTIMISTIC, before)
         step_s = load.step_to(rate_rps)
         requests = served(live, OPTIMISTIC, load, 20.0 * live.rhythm.startup_s)

@@ -194,11 +194,19 @@ class LiveCentre:
 
     def install(self, pool: Pool, running: Mapping[str, int]) -> None:
         """The pool's workloads as found, ready, and then the pool itself."""
+        self.run_engines(pool, running)
+        self.attach(pool)
+
+    def run_engines(self, pool: Pool, running: Mapping[str, int]) -> None:
+        """The pool's workloads as found, ready; nothing of ours is told of them."""
         namespace, times = pool.key.namespace, (self.rhythm.startup_s, self.rhythm.warmup_requests)
         workloads = [objects.deployment(pool, v, running.get(v.name, 0), *times) for v in pool.variants]
         self.centre.apply([objects.namespace(namespace), *workloads])
         there = {v.name: running.get(v.name, 0) for v in pool.variants}
         wait_for("engines", lambda: self.ready(pool) == there, 30.0 + 2.0 * self.rhythm.startup_s)
+
+    def attach(self, pool: Pool) -> None:
+        """The pool and its profile, over workloads that run."""
         self.centre.apply([shipped_manifest(), objects.inference_pool(pool)])
 
     def apply_pool(self, pool: Pool) -> None:
