@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from joulery.serving import kernel as at
+from joulery.serving import kernel
+from joulery.serving import kernel_cells as at
 from joulery.serving.engine_records import VLLM_ITL_EDGES_NS, EngineCounters, FinishedRequests
 from joulery.serving.instance import FIRST_STEP_TOKENS, SECOND_STEP_TOKENS, InstanceModel, instance_model
 from joulery.serving.request_table import RequestTable
@@ -44,7 +45,7 @@ class Engine:
         _check_limits(model, token_budget=token_budget, max_num_seqs=max_num_seqs)
         self.model = model
         self._state: Ints = np.zeros(at.STATE_CELLS, np.int64)
-        self._state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL]] = -1
+        self._state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL, at.NEXT_DUE]] = -1
         self._state[at.NOW] = start_ns
         self._state[[at.TOKEN_BUDGET, at.MAX_NUM_SEQS]] = token_budget, max_num_seqs
         self._state[at.KV_CAPACITY] = model.kv_capacity_tokens
@@ -143,7 +144,7 @@ class Engine:
         """Live up to a time: all that ends by then, all that begins before it. ValueError for the past."""
         if until_ns < self._state[at.NOW]:
             raise ValueError(f"cannot advance to {until_ns} ns, the engine is at {self.now_ns} ns")
-        at.advance(self._arrays, until_ns)
+        kernel.advance(self._arrays, until_ns)
 
     def counters(self) -> EngineCounters:
         """The engine's gauges and totals now."""

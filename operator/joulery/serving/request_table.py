@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulery.serving import kernel as at
+from joulery.serving import kernel_cells as at
 from joulery.serving.kernel_arrays import Arrays, Floats, Ints
 
 
@@ -68,7 +68,7 @@ class RequestTable:
         self._due[:] = -1
         state[[at.RUNNING, at.QUEUE_LENGTH, at.PREEMPTED, at.COMPLETING]] = 0
         state[[at.DECODES, at.CONTEXT_TOKENS, at.KV_TOKENS]] = 0
-        state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL]] = -1
+        state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL, at.NEXT_DUE]] = -1
         return tags
 
     def waiting(self, state: Ints) -> int:

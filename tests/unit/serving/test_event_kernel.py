@@ -1,0 +1,163 @@
+"""The event-driven kernel keeps the schedule of the stepwise one to the nanosecond, whatever happens."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stepwise_kernel
+from joulery.serving import kernel, kernel_cells, kernel_stretch
+from joulery.serving.engine import VLLM_ITL_EDGES_NS, Engine
+from serving_cases import instance
+from stepped_engine import SteppedEngine
+
+S = 1_000_000_000
+CLOCKS = (1200, 1590, 1980)
+EDGES_NS = {
+    "vllm": VLLM_ITL_EDGES_NS,
+    "none": (),
+    "one": (12_000_000,),
+    "fine": tuple(range(11_000_000, 13_000_000, 997)),
+}
+# What an engine is told, at a time: submit (requests), set_clock (MHz), drain, abort, take finished ones.
+Request = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Act:
+    at_ns: int
+    kind: str
+    clock_mhz: int = 0
+    requests: tuple[Request, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    kv_capacity_tokens: int
+    budget: int
+    seqs: int
+    edges: str
+    tensor_parallel_size: int
+    acts: tuple[Act, ...]
+
+    def engine(self, kind: type[Engine]) -> Engine:
+        model = replace(instance(self.tensor_parallel_size), kv_capacity_tokens=self.kv_capacity_tokens)
+        return kind(
+            model,
+            token_budget=self.budget,
+            max_num_seqs=self.seqs,
+            clock_mhz=1980,
+            capacity_hint=16,
+            itl_edges_ns=EDGES_NS[self.edges],
+        )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    seqs = draw(st.integers(1, 40))
+    longest_input = draw(st.sampled_from((8, 250, 3000)))
+    longest_output = draw(st.sampled_from((3, 60, 1500)))
+    within_ns = draw(st.sampled_from((0, 20_000_000, 2 * S, 30 * S)))
+    requests = st.tuples(
+        st.integers(0, within_ns), st.integers(1, longest_input), st.integers(1, longest_output)
+    )
+    times = sorted(draw(st.lists(st.integers(0, 2 * within_ns + S), max_size=25)))
+    acts = []
+    for at_ns in times:
+        kind = draw(st.sampled_from(("submit", "submit", "submit", "cut", "cut", "clock", "take")))
+        many = sorted(draw(st.lists(requests, min_size=1, max_size=12))) if kind == "submit" else []
+        acts.append(Act(at_ns, kind, draw(st.sampled_from(CLOCKS)), tuple(many)))
+    if draw(st.integers(0, 5)) == 0:
+        acts.append(Act(times[-1] if times else 0, draw(st.sampled_from(("drain", "abort")))))
+    longest = longest_input + longest_output
+    room = draw(st.sampled_from((0, longest // 10, longest, 10 * longest, 500_000)))
+    return Case(
+        kv_capacity_tokens=longest + room,
+        budget=draw(st.integers(seqs, 40 * seqs)),
+        seqs=seqs,
+        edges=draw(st.sampled_from(sorted(EDGES_NS))),
+        tensor_parallel_size=draw(st.sampled_from((2, 4, 8))),
+        acts=tuple(acts),
+    )
+
+
+def both_do(act: Act, engines: tuple[Engine, Engine], last_arrival_ns: int) -> int:
+    """Bring both engines to the time of an act and let them do it; the last arrival so far."""
+    for it in engines:
+        it.advance(max(act.at_ns, it.now_ns))
+    assert_equal(*engines)
+    fast, slow = engines
+    if act.kind == "submit":
+        start = max(act.at_ns, last_arrival_ns)
+        arrivals, inputs, outputs = np.array(act.requests, np.int64).T
+        for it in engines:
+            it.submit_many(start + arrivals, inputs, outputs)
+        return start + int(arrivals[-1])
+    if act.kind == "clock":
+        for it in engines:
+            it.set_clock(act.clock_mhz)
+    if act.kind == "take":
+        assert fast.take_finished().finish_ns.tolist() == slow.take_finished().finish_ns.tolist()
+        assert fast.take_first_tokens().tolist() == slow.take_first_tokens().tolist()
+    if act.kind == "drain":
+        for it in engines:
+            it.drain()
+    if act.kind == "abort":
+        assert fast.abort().tolist() == slow.abort().tolist()
+    return last_arrival_ns
+
+
+def assert_equal(fast: Engine, slow: Engine) -> None:
+    """Every row, every integer cell, every ring and the histogram are the same, joules to 1e-9."""
+    a, b = fast._arrays, slow._arrays
+    cells = stepwise_kernel.STATE_CELLS
+    assert a.state[:cells].tolist() == b.state[:cells].tolist()
+    for name in ("requests", "queue", "stack", "due", "completing", "finished", "intervals"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    assert a.joules.tolist() == pytest.approx(b.joules.tolist(), rel=1e-9)
+    assert fast.energy_j == pytest.approx(slow.energy_j, rel=1e-9)
+
+
+def run_both(case: Case) -> Engine:
+    engines = case.engine(Engine), case.engine(SteppedEngine)
+    last_arrival_ns = 0
+    for act in case.acts:
+        last_arrival_ns = both_do(act, engines, last_arrival_ns)
+    for it in engines:
+        it.advance(max(it.now_ns, last_arrival_ns) + 2000 * S)
+    assert_equal(*engines)
+    assert engines[0].in_flight == 0
+    return engines[0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_schedule_equals_the_stepwise_kernel_and_joules_to_a_billionth(case: Case) -> None:
+    run_both(case)
+
+
+@given(st.integers(0, 3000), st.integers(0, 10**7), st.integers(0, 10**12), st.integers(1, 2000))
+def test_floor_sum_equals_the_sum_of_its_terms(count: int, slope: int, offset: int, divisor: int) -> None:
+    terms = sum((slope * i + offset) // divisor for i in range(count))
+    assert kernel_stretch.floor_sum(count, slope, offset, divisor) == terms
+
+
+def test_both_kernels_share_their_cells() -> None:
+    for name, place in vars(kernel_cells).items():
+        if name.isupper() and name not in ("NEXT_DUE", "STATE_CELLS"):
+            assert getattr(stepwise_kernel, name) == place, name
+    assert kernel_cells.STATE_CELLS == stepwise_kernel.STATE_CELLS + 1
+
+
+def test_machine_code_on_disk_is_named_by_all_that_it_was_compiled_from() -> None:
+    sources = sorted(Path(kernel.__file__).parent.glob("*.py"))
+    checksum = zlib.crc32(b"".join(p.read_bytes() for p in sources if p.name.startswith("kernel")))
+    assert kernel.advance.__qualname__ == f"advance_{checksum:08x}"
+    compiled = [p.name for p in sources if "@compiled" in p.read_text()]
+    assert compiled and all(name.startswith("kernel") for name in compiled)
