@@ -136,8 +136,12 @@ class Engine:
         if len(arrival_ns) == 0:
             return
         self._check_submission(arrival_ns, input_tokens, output_tokens)
-        self._table.append(self._state, arrival_ns, input_tokens, output_tokens, tags)
+        columns: Ints = np.empty((4, len(arrival_ns)), np.int64)
+        columns[0], columns[1], columns[2] = arrival_ns, input_tokens, output_tokens
+        columns[3] = 0 if tags is None else tags
+        self._table.reserve(self._state, count=len(arrival_ns), longest_output=int(output_tokens.max()))
         self._arrays = self._table.arrays(self._state, self._joules, self._edges, self._intervals)
+        self._table.append(self._arrays, columns)
         self._last_arrival_ns = int(arrival_ns[-1])
 
     def advance(self, until_ns: int) -> None:
@@ -188,15 +192,15 @@ class Engine:
     def take_finished(self) -> FinishedRequests:
         """Requests finished since the last call; each is handed out once."""
         taken = self._table.take_finished(self._state)
-        first, finish, output = taken[:, at.FIRST_TOKEN], taken[:, at.FINISH], taken[:, at.OUTPUT]
+        first, finish, output = taken[at.FIRST_TOKEN], taken[at.FINISH], taken[at.OUTPUT]
         return FinishedRequests(
-            tag=taken[:, at.TAG],
-            arrival_ns=taken[:, at.ARRIVAL],
-            ttft_ns=first - taken[:, at.ARRIVAL] + self.model.client_ns,
+            tag=taken[at.TAG],
+            arrival_ns=taken[at.ARRIVAL],
+            ttft_ns=first - taken[at.ARRIVAL] + self.model.client_ns,
             tpot_ns=(finish - first) // np.maximum(output - 1, 1),
             first_token_ns=first + self.model.client_ns,
             finish_ns=finish,
-            input_tokens=taken[:, at.INPUT],
+            input_tokens=taken[at.INPUT],
             output_tokens=output,
         )
 
@@ -223,7 +227,7 @@ class Engine:
         if self._draining:
             raise ValueError("the engine is draining and takes no requests")
         earliest = max(self._last_arrival_ns, self.now_ns)
-        if arrival_ns[0] < earliest or bool((np.diff(arrival_ns) < 0).any()):
+        if arrival_ns[0] < earliest or bool((arrival_ns[1:] < arrival_ns[:-1]).any()):
             raise ValueError(
                 f"arrivals must not fall nor lie before {earliest} ns, got {int(arrival_ns.min())} ns"
             )

@@ -13,6 +13,7 @@ from joulery.serving import kernel_cells as at
 from joulery.serving.kernel_arrays import Arrays, Ints, compiled
 
 # Bounds within which all sums over a stretch of iterations fit 63 bits: 2^16 x 2^36 ns x 1000 ps/ns < 2^62.
+LONGEST_WALK: Final = 32
 LONGEST_STRETCH: Final = 1 << 16
 LONGEST_ITERATION_NS: Final = 1 << 36
 
@@ -124,12 +125,14 @@ def pass_decodes(a: Arrays, until_ns: int) -> None:
     most = min(most, _next_due(state, a.due) - state[at.ITERATION] - 1)
     if most <= 0 or fixed + (slope * most + offset) // 1000 > LONGEST_ITERATION_NS:
         return
-    first = fixed + 0.001 * (offset - 0.5 * slope)
-    count = min(most, int(2.0 * left / (first + math.sqrt(first * first + 0.002 * slope * left))))
-    context = floor_sum(count, slope, offset, 1000)
-    while count * fixed + context >= left:
-        count -= 1
-        context -= (slope * count + offset) // 1000
+    count = context = 0
+    if most > LONGEST_WALK and left > LONGEST_WALK * (fixed + offset // 1000):
+        first = fixed + 0.001 * (offset - 0.5 * slope)
+        count = min(most, int(2.0 * left / (first + math.sqrt(first * first + 0.002 * slope * left))))
+        context = floor_sum(count, slope, offset, 1000)
+        while count * fixed + context >= left:
+            count -= 1
+            context -= (slope * count + offset) // 1000
     while count < most:
         longer = context + (slope * count + offset) // 1000
         if (count + 1) * fixed + longer >= left:

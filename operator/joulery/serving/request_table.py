@@ -6,6 +6,7 @@ import numpy as np
 
 from joulery.serving import kernel_cells as at
 from joulery.serving.kernel_arrays import Arrays, Floats, Ints
+from joulery.serving.kernel_table import collect, enqueue
 
 
 class RequestTable:
@@ -23,27 +24,18 @@ class RequestTable:
         self._stack: Ints = np.zeros(max_num_seqs, np.int64)
         self._completing: Ints = np.zeros(max_num_seqs, np.int64)
 
-    def append(
-        self, state: Ints, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints, tags: Ints | None
-    ) -> None:
-        """Put requests at the end of the queue."""
-        count = len(arrival_ns)
+    def reserve(self, state: Ints, *, count: int, longest_output: int) -> None:
+        """Make room for so many more requests; `arrays` are others then."""
         while self._free_count < count:
             self._double_rows(state)
-        self._widen_due(state, int(output_tokens.max()))
-        rows = self._free[self._free_count - count : self._free_count][::-1].copy()
+        self._widen_due(state, longest_output)
+
+    def append(self, arrays: Arrays, columns: Ints) -> None:
+        """Put requests at the end of the queue, for which room was reserved; `columns` as in `enqueue`."""
+        enqueue(arrays, self._free, self._free_count, columns)
+        count = columns.shape[1]
+        self._told[self._free[self._free_count - count : self._free_count]] = False
         self._free_count -= count
-        fresh = np.full((count, at.COLUMNS), -1, np.int64)
-        fresh[:, at.ARRIVAL] = arrival_ns
-        fresh[:, at.INPUT] = input_tokens
-        fresh[:, at.OUTPUT] = output_tokens
-        fresh[:, at.TAG] = 0 if tags is None else tags
-        fresh[:, at.GENERATED] = 0
-        self.rows[rows] = fresh
-        self._told[rows] = False
-        tail = int(state[at.QUEUE_HEAD] + state[at.QUEUE_LENGTH])
-        self._queue[np.arange(tail, tail + count) & (len(self._queue) - 1)] = rows
-        state[at.QUEUE_LENGTH] += count
 
     def take_first_tokens(self) -> Ints:
         """Rows whose first token has come since the last call."""
@@ -53,9 +45,10 @@ class RequestTable:
         return fresh
 
     def take_finished(self, state: Ints) -> Ints:
-        """Rows of finished requests, in order of completion; they are free from then on."""
-        indices = self._finished[: int(state[at.FINISHED])].copy()
-        taken: Ints = self.rows[indices]
+        """First columns, FINISH included, of finished requests in order of completion; their rows are free."""
+        indices = self._finished[: int(state[at.FINISHED])]
+        taken: Ints = np.empty((at.FINISH + 1, len(indices)), np.int64)
+        collect(self.rows, indices, taken)
         self._release(indices)
         state[at.FINISHED] = 0
         return taken
