@@ -12,23 +12,19 @@ from typing import Final
 from joulery.serving import kernel_cells as at
 from joulery.serving.kernel_arrays import Arrays, Ints, compiled
 
-# Bounds within which all sums over a stretch of iterations fit 63 bits: 2^16 x 2^36 ns x 1000 ps/ns < 2^62.
+# Bounds within which all sums over a stretch of iterations, in picoseconds, fit 63 bits.
 LONGEST_WALK: Final = 32
 LONGEST_STRETCH: Final = 1 << 16
-LONGEST_ITERATION_NS: Final = 1 << 36
+LONGEST_ITERATION_PS: Final = 1 << 46
 
 
 @compiled
 def bin_of(edges: Ints, nanoseconds: int) -> int:
-    """Bin of an interval: that of the first edge >= its length."""
-    low, high = 0, edges.shape[0]
-    while low < high:
-        middle = (low + high) >> 1
-        if edges[middle] < nanoseconds:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """Bin of an interval: that of the first edge >= its length. One by one, for nearly all are short."""
+    place = 0
+    while place < edges.shape[0] and edges[place] < nanoseconds:
+        place += 1
+    return place
 
 
 @compiled
@@ -121,9 +117,11 @@ def pass_decodes(a: Arrays, until_ns: int) -> None:
     left = _quiet_until_ns(a, until_ns) - state[at.NOW]
     if fixed + offset // 1000 >= left:
         return
-    most = min((state[at.KV_CAPACITY] - state[at.KV_TOKENS]) // decodes - 1, LONGEST_STRETCH)
-    most = min(most, _next_due(state, a.due) - state[at.ITERATION] - 1)
-    if most <= 0 or fixed + (slope * most + offset) // 1000 > LONGEST_ITERATION_NS:
+    most = min(_next_due(state, a.due) - state[at.ITERATION] - 1, LONGEST_STRETCH)
+    room = state[at.KV_CAPACITY] - state[at.KV_TOKENS]
+    if (most + 1) * decodes > room:
+        most = room // decodes - 1
+    if most <= 0 or 1000 * fixed + slope * most + offset > LONGEST_ITERATION_PS:
         return
     count = context = 0
     if most > LONGEST_WALK and left > LONGEST_WALK * (fixed + offset // 1000):
