@@ -12,14 +12,13 @@ from __future__ import annotations
 from joulery.serving import kernel_cells as at
 from joulery.serving.kernel_arrays import Arrays, Floats, Ints, compiled
 from joulery.serving.kernel_queue import fill_prefills, leave_running, preempt_newest
-from joulery.serving.kernel_stretch import bin_of, linear_ns, pass_decodes
+from joulery.serving.kernel_stretch import bin_of, energy_j, linear_ns, pass_decodes
 
 
 @compiled
 def _launch(state: Ints, joules: Floats, prefill_tokens: int) -> None:
     """Put the iteration in flight: its duration by share and its energy, at the clock of this instant."""
     linear, is_compute = linear_ns(state, state[at.DECODES] + prefill_tokens)
-    watts = joules[at.COMPUTE_W] if is_compute else joules[at.STREAMING_W]
     host = state[at.CLOCK_HOST_NS]
     attention = (state[at.CLOCK_SEQUENCE_PS] * state[at.DECODES] + 500) // 1000
     attention += (state[at.CLOCK_CONTEXT_PS] * state[at.CONTEXT_TOKENS] + 500) // 1000
@@ -27,9 +26,7 @@ def _launch(state: Ints, joules: Floats, prefill_tokens: int) -> None:
     state[at.FLIGHT_LINEAR] = linear
     state[at.FLIGHT_ATTENTION] = attention
     state[at.FLIGHT_IS_COMPUTE] = is_compute
-    joules[at.FLIGHT_J] = 1e-9 * (
-        host * joules[at.HOST_W] + linear * watts + attention * joules[at.ATTENTION_W]
-    )
+    joules[at.FLIGHT_J] = energy_j(joules, host, linear, attention, is_compute)
     state[at.ITERATION_START] = state[at.NOW]
     state[at.ITERATION_END] = state[at.NOW] + host + linear + attention
 

@@ -10,10 +10,11 @@ import math
 from typing import Final
 
 from joulery.serving import kernel_cells as at
-from joulery.serving.kernel_arrays import Arrays, Ints, compiled
+from joulery.serving.kernel_arrays import Arrays, Floats, Ints, compiled
 
-# Bounds within which all sums over a stretch of iterations, in picoseconds, fit 63 bits.
+# Up to so many iterations are added up; from there on a closed form is faster.
 LONGEST_WALK: Final = 32
+# Bounds within which all sums over a stretch of iterations, in picoseconds, fit 63 bits.
 LONGEST_STRETCH: Final = 1 << 16
 LONGEST_ITERATION_PS: Final = 1 << 46
 
@@ -36,6 +37,14 @@ def linear_ns(state: Ints, tokens: int) -> tuple[int, bool]:
     streaming = state[at.CLOCK_STREAMING_NS + steps]
     compute = (state[at.CLOCK_COMPUTE_PS] * tokens + 500) // 1000
     return max(compute, streaming), compute > streaming
+
+
+@compiled
+def energy_j(joules: Floats, host_ns: int, linear_ns: int, attention_ns: int, is_compute: bool) -> float:
+    """Joules of such times at the clock."""
+    watts = joules[at.COMPUTE_W] if is_compute else joules[at.STREAMING_W]
+    busy_nj = host_ns * joules[at.HOST_W] + linear_ns * watts + attention_ns * joules[at.ATTENTION_W]
+    return 1e-9 * float(busy_nj)
 
 
 @compiled
@@ -78,6 +87,29 @@ def _quiet_until_ns(a: Arrays, until_ns: int) -> int:
 
 
 @compiled
+def _fit(fixed: int, slope: int, offset: int, most: int, quiet_ns: int) -> tuple[int, int]:
+    """How many iterations end before the quiet does, at most so many, and the time of their context.
+
+    Many are estimated by the quadratic without rounding and put right. Few are added up, a nanosecond for each.
+    """
+    count = context = 0
+    if most > LONGEST_WALK and quiet_ns > LONGEST_WALK * (fixed + offset // 1000):
+        first = fixed + 0.001 * (offset - 0.5 * slope)
+        count = min(most, int(2.0 * quiet_ns / (first + math.sqrt(first * first + 0.002 * slope * quiet_ns))))
+        context = floor_sum(count, slope, offset, 1000)
+        while count * fixed + context >= quiet_ns:
+            count -= 1
+            context -= (slope * count + offset) // 1000
+    while count < most:
+        longer = context + (slope * count + offset) // 1000
+        if (count + 1) * fixed + longer >= quiet_ns:
+            break
+        context = longer
+        count += 1
+    return count, context
+
+
+@compiled
 def _count_within(fixed_ns: int, slope_ps: int, offset_ps: int, limit_ns: int) -> int:
     """How many iterations of a stretch, the shortest first, last at most so long; the first must."""
     return (1000 * (limit_ns - fixed_ns) + 999 - offset_ps) // slope_ps + 1
@@ -99,51 +131,36 @@ def _observe_stretch(a: Arrays, fixed_ns: int, slope_ps: int, offset_ps: int, co
 
 
 @compiled
-def pass_decodes(a: Arrays, until_ns: int) -> None:
-    """Complete all iterations of a stretch but its last, which may have an event at its end.
+def _most(a: Arrays, fixed: int, slope: int, offset: int) -> int:
+    """How many iterations may pass before one completes an answer or one finds the KV cache too small."""
+    state = a.state
+    most = min(_next_due(state, a.due) - state[at.ITERATION] - 1, LONGEST_STRETCH)
+    room = state[at.KV_CAPACITY] - state[at.KV_TOKENS]
+    if (most + 1) * state[at.DECODES] > room:
+        most = room // state[at.DECODES] - 1
+    return most if 1000 * fixed + slope * most + offset < LONGEST_ITERATION_PS else 0
 
-    Iteration i of the stretch takes fixed + (slope i + offset) // 1000 nanoseconds: every iteration adds a
-    token per request to the context that the next one reads. The number that fit the time is estimated by
-    the quadratic without rounding, then put right.
-    """
-    state, joules = a.state, a.joules
-    decodes = state[at.DECODES]
+
+@compiled
+def pass_decodes(a: Arrays, until_ns: int) -> None:
+    """Complete all iterations before the one that an event follows; that one is the caller's to launch."""
+    state, decodes = a.state, a.state[at.DECODES]
     host = state[at.CLOCK_HOST_NS]
     linear, is_compute = linear_ns(state, decodes)
     sequences = (state[at.CLOCK_SEQUENCE_PS] * decodes + 500) // 1000
     fixed = host + linear + sequences
     slope = state[at.CLOCK_CONTEXT_PS] * decodes
     offset = state[at.CLOCK_CONTEXT_PS] * state[at.CONTEXT_TOKENS] + 500
-    left = _quiet_until_ns(a, until_ns) - state[at.NOW]
-    if fixed + offset // 1000 >= left:
+    quiet_ns = _quiet_until_ns(a, until_ns) - state[at.NOW]
+    if fixed + offset // 1000 >= quiet_ns:
         return
-    most = min(_next_due(state, a.due) - state[at.ITERATION] - 1, LONGEST_STRETCH)
-    room = state[at.KV_CAPACITY] - state[at.KV_TOKENS]
-    if (most + 1) * decodes > room:
-        most = room // decodes - 1
-    if most <= 0 or 1000 * fixed + slope * most + offset > LONGEST_ITERATION_PS:
+    count, context = _fit(fixed, slope, offset, _most(a, fixed, slope, offset), quiet_ns)
+    if count == 0:
         return
-    count = context = 0
-    if most > LONGEST_WALK and left > LONGEST_WALK * (fixed + offset // 1000):
-        first = fixed + 0.001 * (offset - 0.5 * slope)
-        count = min(most, int(2.0 * left / (first + math.sqrt(first * first + 0.002 * slope * left))))
-        context = floor_sum(count, slope, offset, 1000)
-        while count * fixed + context >= left:
-            count -= 1
-            context -= (slope * count + offset) // 1000
-    while count < most:
-        longer = context + (slope * count + offset) // 1000
-        if (count + 1) * fixed + longer >= left:
-            break
-        context = longer
-        count += 1
-    passed = count * fixed + context
-    attention = count * sequences + context
     _observe_stretch(a, fixed, slope, offset, count)
-    watts = joules[at.COMPUTE_W] if is_compute else joules[at.STREAMING_W]
-    busy = count * (host * joules[at.HOST_W] + linear * watts) + attention * joules[at.ATTENTION_W]
-    joules[at.ENERGY_J] += 1e-9 * busy
-    state[at.NOW] += passed
+    attention = count * sequences + context
+    a.joules[at.ENERGY_J] += energy_j(a.joules, count * host, count * linear, attention, is_compute)
+    state[at.NOW] += count * fixed + context
     state[at.ITERATION] += count
     state[at.HOST_NS] += count * host
     state[at.COMPUTE_NS if is_compute else at.STREAMING_NS] += count * linear
@@ -151,4 +168,4 @@ def pass_decodes(a: Arrays, until_ns: int) -> None:
     state[at.CONTEXT_TOKENS] += count * decodes
     state[at.KV_TOKENS] += count * decodes
     state[at.GENERATION_TOKENS] += count * decodes
-    state[at.ITL_SUM_NS] += decodes * passed
+    state[at.ITL_SUM_NS] += decodes * (count * fixed + context)
