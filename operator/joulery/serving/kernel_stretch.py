@@ -110,7 +110,7 @@ def _fit(fixed: int, slope: int, offset: int, most: int, quiet_ns: int) -> tuple
 
 
 @compiled
-def _count_within(fixed_ns: int, slope_ps: int, offset_ps: int, limit_ns: int) -> int:
+def count_within(fixed_ns: int, slope_ps: int, offset_ps: int, limit_ns: int) -> int:
     """How many iterations of a stretch, the shortest first, last at most so long; the first must."""
     return (1000 * (limit_ns - fixed_ns) + 999 - offset_ps) // slope_ps + 1
 
@@ -123,7 +123,7 @@ def _observe_stretch(a: Arrays, fixed_ns: int, slope_ps: int, offset_ps: int, co
     longest_ns = fixed_ns + (slope_ps * (count - 1) + offset_ps) // 1000
     counted = 0
     while place < edges.shape[0] and edges[place] < longest_ns:
-        within = _count_within(fixed_ns, slope_ps, offset_ps, edges[place])
+        within = count_within(fixed_ns, slope_ps, offset_ps, edges[place])
         intervals[place] += (within - counted) * decodes
         counted = within
         place += 1

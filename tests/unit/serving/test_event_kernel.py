@@ -145,16 +145,30 @@ def run_both(case: Case) -> Engine:
     return engines[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_schedule_equals_the_stepwise_kernel_and_joules_to_a_billionth(case: Case) -> None:
     run_both(case)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), st.integers(0, 10**7), st.integers(0, 10**12), st.integers(1, 2000))
 def test_floor_sum_equals_the_sum_of_its_terms(count: int, slope: int, offset: int, divisor: int) -> None:
     terms = sum((slope * i + offset) // divisor for i in range(count))
     assert kernel_stretch.floor_sum(count, slope, offset, divisor) == terms
+
+
+@given(
+    st.integers(0, 500), st.integers(0, 10**5), st.integers(0, 10**6), st.integers(0, 60), st.integers(0, 600)
+)
+def test_intervals_within_an_edge_are_counted_to_the_nanosecond(
+    fixed: int, slope: int, offset: int, count: int, over: int
+) -> None:
+    lengths = [fixed + (slope * i + offset) // 1000 for i in range(count + 1)]
+    edge = min(lengths[-1] - 1, lengths[0] + over)
+    if lengths[0] <= edge:
+        within = sum(length <= edge for length in lengths)
+        assert kernel_stretch.count_within(fixed, slope, offset, edge) == within
 
 
 def test_both_kernels_share_their_cells() -> None:
