@@ -3,8 +3,9 @@
 Usage: python hack/bench_kernel.py. Prints one JSON object. Azure 2023 conversation lengths, Poisson arrivals at
 70 % of the highest rate that attains the objective, on one core; times and joules of every request and a clock
 change every minute are part of the work. `kernel` and `stepwise` are engines from submission to the finished
-requests handed out (`Kernel` in a name: `advance` alone); the stepwise one puts each iteration in flight on
-the same arrays. `plain` is the loop over active requests that one would write first. All must end alike.
+requests handed out (`Advance` in a name: that call alone); the stepwise one puts each iteration in flight on
+the same arrays. `plain` is the loop over active requests that one would write first. All must end alike. CPU
+time is counted, as other work on the machine is not the kernel's.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Changes = tuple[tuple[int, int], ...]
 
 
 def run() -> dict[str, dict[str, float]]:
-    """Figures by variant and load. AssertionError where outcomes differ or the kernel is not the fastest."""
+    """Figures by variant and load. AssertionError where outcomes differ or stepwise is faster."""
     figures: dict[str, dict[str, float]] = {}
     for size in (2, 4, 8):
         model = instance(size)
