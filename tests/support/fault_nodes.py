@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from fault_scene import POOL, SURGE, Scene
+from fault_scene import LOW, POOL, SURGE, Scene
 from fault_stage import Fault
 from joulery.domain import reasons
 from joulery.emulator.pods import STARTUP_ANNOTATION
@@ -21,6 +21,8 @@ NAMESPACE = POOL.key.namespace
 
 def _cordoned(scene: Scene) -> None:
     """A cordon evicts nobody; what comes meanwhile runs elsewhere."""
+    scene.set_load(LOW)
+    wait_for("fewer than a surge needs", lambda: sum(scene.live.replicas(POOL).values()) < SURGE, 180.0)
     before, node = sum(scene.live.replicas(POOL).values()), scene.node_of_engines()
     old = {p["metadata"]["name"] for p in scene.live.pods(POOL)}
     scene.kubectl("cordon", node)
