@@ -65,12 +65,10 @@ def _lost(scene: Scene) -> None:
     manifest = scene.centre.get("nodes", node)
     scene.agent(node).kill()
     scene.kubectl("delete", "node", node)
-    lost = [
-        p for p in scene.centre.get("pods", f"-n={NAMESPACE}")["items"] if p["spec"].get("nodeName") == node
-    ]
-    names = [p["metadata"]["name"] for p in lost]
-    scene.kubectl("delete", "pod", "-n", NAMESPACE, "--force", "--grace-period=0", *names)
+    wait_for("its pods gone", lambda: _gone_with(scene, node))
     scene.carries()
+    # The scheduler may have bound one more to it before it heard of its end.
+    wait_for("its last pods gone", lambda: _gone_with(scene, node))
     kept = {k: manifest["metadata"][k] for k in ("name", "labels")}
     fresh = {"apiVersion": "v1", "kind": "Node", "metadata": kept}
     scene.centre.apply([fresh])
@@ -78,6 +76,15 @@ def _lost(scene: Scene) -> None:
     with suppress(ClusterError):  # the node controller may have been quicker
         scene.kubectl("taint", "node", node, "node.kubernetes.io/not-ready-")
     scene.centre.start_agents([node])
+
+
+def _gone_with(scene: Scene, node: str) -> bool:
+    """Whether no pod is left on a lost node; those found are deleted, as the pod collector does after a while."""
+    pods = scene.centre.get("pods", f"-n={NAMESPACE}", f"--field-selector=spec.nodeName={node}")["items"]
+    names = [p["metadata"]["name"] for p in pods]
+    if names:
+        scene.kubectl("delete", "pod", "-n", NAMESPACE, "--force", "--grace-period=0", *names)
+    return not names
 
 
 @contextmanager
