@@ -26,6 +26,7 @@ class Forecast:
         mean_rps: expected over the next plan epoch.
         peak_rps: high quantile within the horizon, what capacity must hold.
         peak_now_rps: high quantile without trend, what must be carried while replicas move.
+        jump_rps: least of what a step of load comes to that two polls agree on; 0 where there is none.
 
     Both peaks include what waits, once it is told (`with_backlog`).
     """
@@ -36,6 +37,7 @@ class Forecast:
     mean_rps: float
     peak_rps: float
     peak_now_rps: float
+    jump_rps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def forecast(
         mean_rps=max(0.0, level + line.slope * epoch_s / 2.0),
         peak_rps=peak_now + max(0.0, line.slope) * (epoch_s + startup_s),
         peak_now_rps=peak_now,
+        jump_rps=max(jump, 0.0),
     )
 
 

@@ -92,7 +92,11 @@ def _is_urgent(view: PoolView, plan: Plan | None, now_s: float, settings: Planne
     if view.past.outside_polls >= settings.envelope_polls:
         return True
     capacity = held_capacity_rps(view, part)
-    return capacity is not None and view.past.samples[-1][1] > capacity + _noise_rps(view, capacity, settings)
+    if capacity is None:
+        return False
+    jump_rps = view.forecast.jump_rps if view.forecast is not None else 0.0
+    # A jump is two polls' word already.
+    return jump_rps > capacity or view.past.samples[-1][1] > capacity + _noise_rps(view, capacity, settings)
 
 
 def _noise_rps(view: PoolView, rate_rps: float, settings: PlannerSettings) -> float:

@@ -41,6 +41,16 @@ def test_demand_beyond_the_plan_is_answered_at_the_same_poll() -> None:
     assert [(c.seen, c.reason) for c in decision.changes] == [(3, reasons.SCALE_UP)]
 
 
+def test_a_step_is_answered_at_the_poll_that_confirms_it() -> None:
+    """From 12 to 26 requests/s, by a rate window of four polls; four instances carry 18."""
+    cluster = Cluster([pool(variants=(variant(4),))]).run(CHAT, "tp4", 4)
+    _, history = played(cluster, [12.0] * 8 + [15.5])
+    assert cluster.desired[CHAT, "tp4"] == 4, "one poll alone is a burst"
+    decision, _ = played(cluster, [19.0], history)
+    assert decision.plan.kind is PlanKind.UP_ONLY
+    assert cluster.desired[CHAT, "tp4"] > 4
+
+
 def test_what_is_starting_is_not_asked_for_twice() -> None:
     cluster = Cluster([pool(variants=(variant(4),))]).run(CHAT, "tp4", 3)
     _, history = played(cluster, [9.0] * 5 + [20.0])
