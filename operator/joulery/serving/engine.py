@@ -65,6 +65,12 @@ class Engine:
         return int(self._state[at.NOW])
 
     @property
+    def iteration_end_ns(self) -> int | None:
+        """When the iteration in flight ends, None where none is."""
+        end_ns = int(self._state[at.ITERATION_END])
+        return end_ns if end_ns >= 0 else None
+
+    @property
     def clock_mhz(self) -> int:
         """The clock of iterations that start from now on."""
         return self._clock.clock_mhz
