@@ -1,0 +1,125 @@
+"""Errors on rows that a fit has not seen: each shape held out in turn, each tensor-parallel size left out in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+from joulery.calibration.fit import Point, Setting, fit
+from joulery.calibration.form import LatencyLaw
+from joulery.calibration.lanes import Lane
+from joulery.calibration.measurements import Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Relative errors in percent by row, positive where the model is too slow."""
+
+    by_row: tuple[tuple[str, float], ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.by_row)
+
+    @property
+    def mean_percent(self) -> float:
+        """Mean of absolute errors."""
+        return sum(abs(e) for _, e in self.by_row) / len(self.by_row)
+
+    @property
+    def bias_percent(self) -> float:
+        """Mean of errors with their sign."""
+        return sum(e for _, e in self.by_row) / len(self.by_row)
+
+    @property
+    def max_percent(self) -> float:
+        """Largest absolute error."""
+        return abs(self.worst[1])
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The row with the largest absolute error."""
+        return max(self.by_row, key=lambda row: abs(row[1]))
+
+    def without_worst(self) -> Errors:
+        """All rows but the worst."""
+        return Errors(tuple(row for row in self.by_row if row != self.worst))
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Errors of mean TTFT and mean TPOT."""
+
+    ttft: Errors
+    tpot: Errors
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A lane's law from all its rows, its errors in and out of sample, and the laws that gave the latter."""
+
+    lane: Lane
+    law: LatencyLaw
+    in_sample: Scores
+    shapes: dict[str, Scores]
+    sizes: dict[int, Scores]
+    full: Scores | None
+    other_laws: tuple[LatencyLaw, ...]
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each parameter over all fits, steps by their size."""
+        laws = [_flat(law, self.lane.sizes) for law in (self.law, *self.other_laws)]
+        return {name: (min(v), max(v)) for name in laws[0] if (v := [law[name] for law in laws])}
+
+
+def scores(points: Sequence[Point], law: LatencyLaw) -> Scores:
+    """Errors of a law on points."""
+    errors = [(p.row.name, *p.errors(law)) for p in points]
+    return Scores(
+        Errors(tuple((name, 100.0 * ttft) for name, ttft, _ in errors)),
+        Errors(tuple((name, 100.0 * tpot) for name, _, tpot in errors)),
+    )
+
+
+def judged(lane: Lane, setting: Setting, *, done: Callable[[], None] = lambda: None) -> Judged:
+    """Fit a lane, and again without each shape and without each size; `done` is called after each fit."""
+    law = fit(lane.points, setting)
+    done()
+    laws: list[LatencyLaw] = []
+
+    def held_out(is_held: Callable[[Measurement], bool]) -> Scores:
+        known = [p for p in lane.points if not is_held(p.row)]
+        laws.append(fit(known, setting))
+        done()
+        return scores([p for p in lane.points if is_held(p.row)], laws[-1])
+
+    shapes = {s: held_out(lambda row, s=s: row.shape == s) for s in lane.shapes}
+    # Laws without a size know nothing of its step: they are no evidence for the ranges.
+    by_shape = tuple(laws)
+    sizes = {tp: held_out(lambda row, tp=tp: row.tensor_parallel_size == tp) for tp in lane.sizes}
+    full = scores(lane.full, law) if lane.full else None
+    return Judged(lane, law, scores(lane.points, law), shapes, sizes, full, by_shape)
+
+
+def fits_of(lane: Lane) -> int:
+    """How many fits `judged` makes of a lane."""
+    return 1 + len(lane.shapes) + len(lane.sizes)
+
+
+def as_played(lane: Lane, law: LatencyLaw, share_above_32: float) -> Scores:
+    """Errors of a law's parameters where the step above 32 tokens is another."""
+    return scores(lane.points, replace(law, step_share_above_32=share_above_32))
+
+
+def _flat(law: LatencyLaw, sizes: Sequence[int]) -> dict[str, float]:
+    return dict(_named(law, sizes))
+
+
+def _named(law: LatencyLaw, sizes: Sequence[int]) -> Iterator[tuple[str, float]]:
+    for field in fields(law):
+        value = getattr(law, field.name)
+        if isinstance(value, float):
+            yield field.name, value
+        else:
+            yield from ((f"{field.name}_tp{tp}", value[tp]) for tp in sizes)

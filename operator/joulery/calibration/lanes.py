@@ -1,0 +1,89 @@
+"""The public rows by accelerator and engine, each replayed once, and those out of KV memory set apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from types import MappingProxyType
+
+import yaml
+
+from joulery.calibration.fit import Point, Setting
+from joulery.calibration.form import replayed
+from joulery.calibration.measurements import Measurement
+from joulery.calibration.schedule import schedule_of
+from joulery.serving.instance import kv_capacity_tokens
+from joulery.serving.parameters import EngineProfile
+from joulery.serving.profile_spec import profile_from_spec
+
+PROFILE = "llama-3.1-70b-fp8"
+
+# Bytes of KV cache per token. No column says which type was run: 16 bit on H100; on H200 TP1 a 16-bit cache would
+# be full at 8192/1024 and 32 clients, which the measured TTFT refutes, so 8 bit.
+KV_BYTES_PER_TOKEN = MappingProxyType({"H100-SXM-80GB": 327_680, "H200-SXM-141GB": 163_840})
+
+# Lengths are on average 0.9 of nominal. Rows below 0.69 of the KV cache are clean and those above 0.8 queue.
+MEAN_LENGTH_SHARE = 0.9
+FULL_SHARE = 0.75
+
+# Runs differ by the lengths drawn; the mean over seeds takes most of that noise out of the model's side.
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """Rows of one engine on one accelerator: those to fit, those out of KV memory, and what a fit takes as given."""
+
+    accelerator: str
+    engine: str
+    points: tuple[Point, ...]
+    full: tuple[Point, ...]
+    setting: Setting
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Nominal lengths that were measured."""
+        return tuple(sorted({p.row.shape for p in self.points}))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Tensor-parallel sizes that were measured."""
+        return tuple(sorted({p.row.tensor_parallel_size for p in self.points}))
+
+
+def shipped_profile() -> EngineProfile:
+    """The profile whose devices, weights and memory the lanes have."""
+    text = files("joulery.data").joinpath(f"profiles/{PROFILE}.yaml").read_text(encoding="utf-8")
+    return profile_from_spec(yaml.safe_load(text)["spec"], name=PROFILE)
+
+
+def lane_of(
+    rows: Sequence[Measurement], accelerator: str, engine: str, *, done: Callable[[], None] = lambda: None
+) -> Lane:
+    """Replay the rows of one lane; `done` is called after each."""
+    profile = shipped_profile()
+    points: list[Point] = []
+    full: list[Point] = []
+    for row in rows:
+        if (row.accelerator, row.engine) == (accelerator, engine):
+            capacity = _kv_capacity_tokens(profile, row)
+            is_full = _kv_demand_tokens(row) >= FULL_SHARE * capacity
+            # A row out of memory takes long to replay, and its time hangs on the queue, not on the lengths drawn.
+            seeds = SEEDS[:1] if is_full else SEEDS
+            schedules = [schedule_of(row.load(seed), capacity) for seed in seeds]
+            (full if is_full else points).append(Point(row, replayed(schedules, row.tensor_parallel_size)))
+            done()
+    streaming_ns = profile.accelerators[accelerator].latency.weight_streaming_ns.value
+    return Lane(accelerator, engine, tuple(points), tuple(full), Setting(1e-6 * streaming_ns))
+
+
+def _kv_capacity_tokens(profile: EngineProfile, row: Measurement) -> int:
+    bytes_per_token = KV_BYTES_PER_TOKEN[row.accelerator]
+    declared = replace(profile, parameters=replace(profile.parameters, kv_bytes_per_token=bytes_per_token))
+    return kv_capacity_tokens(declared, row.accelerator, row.tensor_parallel_size)
+
+
+def _kv_demand_tokens(row: Measurement) -> float:
+    """Mean tokens in the KV cache with all clients running: answers are half done on average."""
+    return row.concurrency * MEAN_LENGTH_SHARE * (row.input_tokens + row.output_tokens / 2)
