@@ -18,7 +18,7 @@ SIDE_BY_SIDE = $(if $(filter-out 1,$(WORKERS)),--numprocesses=$(WORKERS) --dist=
 # The programs of the control plane: found, or built once and cached outside the tree.
 WITH_CONTROL_PLANE = KUBEBUILDER_ASSETS="$$($(PYTHON) hack/tools.py assets)"; export KUBEBUILDER_ASSETS;
 
-.PHONY: help demo test unit e2e soak verify generate bench figures locks clean setup
+.PHONY: help demo test unit e2e soak verify generate bench calibrate figures locks clean setup
 
 help: ## This list
 	@echo "Joulery: LLM inference for less energy, inside its latency objectives"
@@ -59,6 +59,9 @@ generate: $(READY) ## Write the generated files again (CRDs and what is made fro
 
 bench: $(READY) ## Measure what has a budget; figures in build/bench.json
 	@$(WITH_CONTROL_PLANE) $(BIN)/python hack/bench.py $(BENCH_FLAGS)
+
+calibrate: $(READY) ## Fit the serving model to public rows and print its held-out errors; figures in build/calibration.json
+	@$(BIN)/python -m joulery calibrate
 
 figures: ## Print every figure that the commands above have measured
 	@$(PYTHON) hack/figures.py

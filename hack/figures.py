@@ -12,7 +12,7 @@ SOURCES = {
     "demo/summary": "make demo",
     "bench": "make bench",
     "soak": "make soak",
-    "calibration": "joulery calibrate",
+    "calibration": "make calibrate",
     "evaluation": "joulery evaluate",
 }
 

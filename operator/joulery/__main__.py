@@ -139,6 +139,21 @@ def evaluate(
     print(out)
 
 
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Where the figures go; other keys stay.")] = Path(
+        "build/calibration.json"
+    ),
+    docs: Annotated[Path, typer.Option(help="The generated page.")] = Path("docs/serving-model.md"),
+    write: Annotated[bool, typer.Option("--write", help="Write the page too.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only fail where the page is not current.")] = False,
+) -> None:
+    """Fit the serving model to the public rows that ship, and print its errors on rows it was not fitted to."""
+    from joulery.calibration.app import run
+
+    raise typer.Exit(run(out=out, docs=docs if write or check else None, check=check))
+
+
 def main() -> None:
     """Entry point: errors that a person can mend are one line and exit code 2."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from joulery.calibration.fit import Point, Setting, fit
 from joulery.calibration.form import LatencyLaw
@@ -67,6 +67,10 @@ class Judged:
     full: Scores | None
     other_laws: tuple[LatencyLaw, ...]
 
+    def parameters(self) -> dict[str, float]:
+        """The fitted parameters, steps by their size."""
+        return _flat(self.law, self.lane.sizes)
+
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of each parameter over all fits, steps by their size."""
         laws = [_flat(law, self.lane.sizes) for law in (self.law, *self.other_laws)]
@@ -105,11 +109,6 @@ def judged(lane: Lane, setting: Setting, *, done: Callable[[], None] = lambda: N
 def fits_of(lane: Lane) -> int:
     """How many fits `judged` makes of a lane."""
     return 1 + len(lane.shapes) + len(lane.sizes)
-
-
-def as_played(lane: Lane, law: LatencyLaw, share_above_32: float) -> Scores:
-    """Errors of a law's parameters where the step above 32 tokens is another."""
-    return scores(lane.points, replace(law, step_share_above_32=share_above_32))
 
 
 def _flat(law: LatencyLaw, sizes: Sequence[int]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import yaml
 
 from joulery.calibration.fit import Point, Setting
-from joulery.calibration.form import replayed
+from joulery.calibration.form import ENGINE_SHARE_ABOVE_32, LatencyLaw, replayed
 from joulery.calibration.measurements import Measurement
 from joulery.calibration.schedule import schedule_of
 from joulery.serving.instance import kv_capacity_tokens
@@ -74,8 +74,26 @@ def lane_of(
             schedules = [schedule_of(row.load(seed), capacity) for seed in seeds]
             (full if is_full else points).append(Point(row, replayed(schedules, row.tensor_parallel_size)))
             done()
-    streaming_ns = profile.accelerators[accelerator].latency.weight_streaming_ns.value
-    return Lane(accelerator, engine, tuple(points), tuple(full), Setting(1e-6 * streaming_ns))
+    streaming_ms = law_of_profile(profile, accelerator).weight_streaming_ms
+    return Lane(accelerator, engine, tuple(points), tuple(full), Setting(streaming_ms))
+
+
+def law_of_profile(profile: EngineProfile, accelerator: str) -> LatencyLaw:
+    """The law that the engine plays for an accelerator of a profile."""
+    of = profile.accelerators[accelerator].latency
+    return LatencyLaw(
+        host_base_ms=1e-6 * of.host_base_ns.value,
+        host_per_doubling_ms=1e-6 * of.host_per_doubling_ns.value,
+        weight_streaming_ms=1e-6 * of.weight_streaming_ns.value,
+        compute_token_us=1e-6 * of.compute_token_ps.value,
+        compute_token_undivided_us=1e-6 * of.compute_token_undivided_ps.value,
+        context_token_ns=1e-3 * of.context_token_ps.value,
+        sequence_us=1e-3 * of.sequence_ns.value,
+        client_base_ms=1e-6 * of.client_base_ns.value,
+        client_per_gpu_ms=1e-6 * of.client_per_gpu_ns.value,
+        streaming_step_ms={tp: 1e-6 * step.value for tp, step in of.streaming_step_ns.items()},
+        step_share_above_32=ENGINE_SHARE_ABOVE_32,
+    )
 
 
 def _kv_capacity_tokens(profile: EngineProfile, row: Measurement) -> int:

@@ -1,0 +1,96 @@
+"""docs/serving-model.md: the latency law, its parameters and its errors, tables only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from joulery.calibration.claims import Claim
+from joulery.calibration.holdout import Judged
+
+INTRODUCTION = """\
+# The serving model and its errors
+
+<!-- Written by `joulery calibrate --write`, checked by `make verify`: change operator/joulery/calibration. -->
+
+Time of an iteration at the highest clock with nd decoding requests that hold ctx tokens, P prefill tokens and M = nd + P:
+
+    t = h + max(W, c M) + b nd + k ctx
+    h = host_base + host_per_doubling log2 TP,  c = compute_token/TP + compute_token_undivided,  k = context_token/TP
+    W = weight_streaming/TP + step(TP) [M > 16], a share of the step above 32
+    TTFT adds client_base + client_per_gpu TP
+
+| given, not fitted | |
+| --- | --- |
+| rows | Llama-3.1-70B FP8, one model, measured 2025-10-29 (`operator/joulery/data/measurements/`) |
+| client | closed loop, all at once, ten requests per client, lengths uniform in 0.8-1.0 of nominal, `max_num_seqs` = clients, \
+budget 8192: the public InferenceMAX client, inferred from the match |
+| weight_streaming | 70.6 GB over the bandwidth at 85 % |
+| KV cache | 16 bit on H100, 8 bit on H200: in no column, told by which rows queue |
+| out of KV memory | rows whose mean demand is over 75 % of the cache: scored apart, in no fit |
+| weights | log TPOT + 0.3 log TTFT, soft L1 at 5 %; TensorRT-LLM by TPOT alone (its TTFT holds 0.2-0.5 s that the prompt does not) |
+| clock | default; how times follow it is not in these rows |
+
+## Errors
+
+Percent of the measured value, mean / max over rows; *published* is an independent prototype of the same law.
+"""
+
+STEP_NOTE = """
+## Parameters
+
+Value and range over the fits with one shape held out. Above 32 tokens the *published* form keeps half of the step; the
+engine of `joulery.serving` adds a half. The rows tell them apart: errors above are those of the published form, except
+those of the shipped profile. What ships for H200 is the fit of the engine's form; H100 is the published fit.
+"""
+
+
+def page(claims: Sequence[Claim], published: Sequence[Judged], played: Sequence[Judged]) -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, *_errors(claims), STEP_NOTE, *_parameters(published, played), ""])
+
+
+def _errors(claims: Sequence[Claim]) -> Iterator[str]:
+    yield "| | accelerator | rows | points | error % | at most % | published % | |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for claim in claims:
+        cells = claim_cells(claim)
+        yield f"| {' | '.join(cells)} |"
+
+
+def claim_cells(claim: Claim) -> tuple[str, ...]:
+    """A claim as the cells of a table."""
+    verdict = {True: "met", False: "MISSED", None: "printed"}[claim.is_met]
+    if claim.outlier:
+        verdict += f", but for {claim.outlier}"
+    return (
+        claim.quantity,
+        claim.accelerator,
+        claim.rows,
+        str(claim.errors.rows),
+        f"{claim.errors.mean_percent:.1f} / {claim.errors.max_percent:.1f}",
+        _bound(claim),
+        claim.published,
+        verdict,
+    )
+
+
+def _bound(claim: Claim) -> str:
+    if claim.bound is None:
+        return ""
+    mean = "-" if claim.bound.mean_percent is None else f"{claim.bound.mean_percent:g}"
+    return f"{mean} / {claim.bound.max_percent:g}"
+
+
+def _parameters(published: Sequence[Judged], played: Sequence[Judged]) -> Iterator[str]:
+    lanes = [(j, form) for form, judged in (("published", published), ("engine", played)) for j in judged]
+    heads = [f"{j.lane.accelerator} {j.lane.engine}, {form}" for j, form in lanes]
+    yield f"| | {' | '.join(heads)} |"
+    yield f"| --- |{' --- |' * len(heads)}"
+    columns = [(j.parameters(), j.ranges()) for j, _ in lanes]
+    for name in dict.fromkeys(name for values, _ in columns for name in values):
+        cells = [_range(values[name], *ranges[name]) if name in values else "" for values, ranges in columns]
+        yield f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _range(value: float, low: float, high: float) -> str:
+    return f"{value:.3g}" if low == high else f"{value:.3g} ({low:.3g} to {high:.3g})"
