@@ -4,83 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from joulery.calibration.claims import Claim, claims, other_engine_claims, shipped_claims
-from joulery.calibration.form import ENGINE_SHARE_ABOVE_32
-from joulery.calibration.holdout import Judged, fits_of, judged, scores
-from joulery.calibration.lanes import lane_of, law_of_profile, shipped_profile
+from joulery.calibration.claims import Claim, Found, claims, other_engine_claims, shipped_claims
+from joulery.calibration.holdout import Errors, fits_of, judged, scores
+from joulery.calibration.lanes import Lane, lane_of, law_of_profile, shipped_profile
 from joulery.calibration.measurements import ACCELERATORS, shipped_measurements
 from joulery.calibration.page import claim_cells, page
 from joulery.calibration.report import latency_figures, merge_into
+
+WIDTH = 132
 
 # The lanes that are fitted; the last only to see how far another engine's rows are.
 LANES = ((ACCELERATORS[0], "VLLM"), (ACCELERATORS[1], "VLLM"), (ACCELERATORS[1], "TRTLLM"))
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """All fits, and what they are held to."""
-
-    published: tuple[Judged, ...]
-    played: tuple[Judged, ...]
-    claims: tuple[Claim, ...]
-
-    @property
-    def page(self) -> str:
-        """docs/serving-model.md."""
-        return page(self.claims, self.published, self.played)
-
-    @property
-    def figures(self) -> dict[str, object]:
-        """For build/calibration.json."""
-        return {"latency": latency_figures(self.claims, self.published, self.played)}
-
-
-def calibrate(console: Console) -> Calibration:
+def calibrate(console: Console) -> Found:
     """Replay all shipped rows and fit them, progress on the console."""
     rows = shipped_measurements()
     with _progress(console, "replaying the benchmark client", len(rows)) as done:
-        first, second, other = (lane_of(rows, *lane, done=done) for lane in LANES)
-    lanes = (first, second)
+        *lanes, other = (lane_of(rows, *lane, done=done) for lane in LANES)
     with _progress(console, "fitting", 2 * sum(map(fits_of, lanes)) + fits_of(other)) as done:
         published = tuple(judged(lane, lane.setting, done=done) for lane in lanes)
-        played = tuple(
-            judged(lane, replace(lane.setting, step_share_above_32=ENGINE_SHARE_ABOVE_32), done=done)
-            for lane in lanes
-        )
-        own = judged(other, replace(other.setting, ttft_weight=0.0), done=done)
-    profile = shipped_profile()
-    shipped = {
-        lane.accelerator: scores(lane.points, law_of_profile(profile, lane.accelerator)).tpot
-        for lane in lanes
-    }
-    all_claims = (
-        *claims(published),
-        *other_engine_claims(own, published[1]),
-        *shipped_claims(shipped),
+        played = tuple(judged(lane, lane.setting.as_played, done=done) for lane in lanes)
+        own = judged(other, other.setting.without_ttft, done=done)
+    return Found(
+        published=(*published, own),
+        played=played,
+        claims=(*claims(published), *other_engine_claims(own, published[-1])),
+        played_claims=(*claims(played), *shipped_claims(_shipped_errors(lanes))),
     )
-    return Calibration((*published, own), played, all_claims)
 
 
 def run(*, out: Path, docs: Path | None, check: bool) -> int:
     """The command; exit code 1 where the page is not current."""
-    found = calibrate(Console(stderr=True))
+    progress = Console(stderr=True)
+    found = calibrate(progress)
     if check and docs is not None:
-        if docs.exists() and docs.read_text() == found.page:
+        if docs.exists() and docs.read_text() == page(found):
             return 0
-        Console(stderr=True).print(f"{docs} is not current: joulery calibrate --write")
+        progress.print(f"{docs} is not current: joulery calibrate --write")
         return 1
-    Console().print(_table(found.claims))
-    merge_into(out, found.figures)
+    terminal = Console()
+    terminal.width = max(terminal.width, WIDTH)
+    terminal.print(
+        _table("as published", found.claims), _table("as the engine plays it", found.played_claims)
+    )
+    merge_into(out, {"latency": latency_figures(found)})
     if docs is not None:
-        docs.write_text(found.page)
+        docs.write_text(page(found))
     return 0
+
+
+def _shipped_errors(lanes: Sequence[Lane]) -> dict[str, Errors]:
+    profile = shipped_profile()
+    laws = {lane.accelerator: law_of_profile(profile, lane.accelerator) for lane in lanes}
+    return {lane.accelerator: scores(lane.points, laws[lane.accelerator]).tpot for lane in lanes}
 
 
 @contextmanager
@@ -92,9 +75,9 @@ def _progress(console: Console, text: str, total: int) -> Iterator[Callable[[], 
         yield lambda: bar.advance(task)
 
 
-def _table(claims: Sequence[Claim]) -> Table:
+def _table(form: str, claims: Sequence[Claim]) -> Table:
     bounded = [c.is_met for c in claims if c.bound]
-    table = Table(title="Latency of Llama-3.1-70B FP8: relative errors, mean / max in percent")
+    table = Table(title=f"Latency of Llama-3.1-70B FP8, law {form}: relative errors, mean / max in percent")
     for head in ("", "accelerator", "rows", "points", "error %", "at most %", "published %", ""):
         table.add_column(head, justify="right" if head == "points" else "left")
     for claim in claims:

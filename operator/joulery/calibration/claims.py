@@ -51,6 +51,16 @@ class Claim:
         return mean_met and self.judged_max_percent <= self.bound.max_percent
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All fits in the published form of the step and in the one that the engine plays, and what they are held to."""
+
+    published: tuple[Judged, ...]
+    played: tuple[Judged, ...]
+    claims: tuple[Claim, ...]
+    played_claims: tuple[Claim, ...]
+
+
 _SHAPE_BOUND, _SIZE_BOUND = Bound(6.0, 17.0), Bound(4.0, 12.0)
 _FIRST_BOUND: Mapping[str, Bound] = {H100: Bound(2.5, 9.0), H200: Bound(5.5, 12.0)}
 _PUBLISHED_SHAPES: Mapping[tuple[str, str], str] = {
@@ -150,6 +160,4 @@ def shipped_claims(shipped: Mapping[str, Errors]) -> tuple[Claim, ...]:
     """The shipped profile on the rows it was fitted to, as the engine plays it; only printed."""
     rows = "shipped profile as the engine plays it, in sample"
     published = {H100: "1.4/8.6", H200: "2.2/7.2"}
-    return tuple(
-        Claim("TPOT", name, rows, errors, None, published[name]) for name, errors in shipped.items()
-    )
+    return tuple(Claim("TPOT", name, rows, errors, None, published[name]) for name, errors in shipped.items())

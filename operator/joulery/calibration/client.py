@@ -93,9 +93,9 @@ class _Client:
     """Stops the engine at the end of every iteration that may complete a request.
 
     A request gains at most one token per iteration, which bounds from below how many iterations pass before the
-    next answer is complete. Where all that was sent has its first token, only decodes follow until then, each
-    iteration at least as long as the one before; so many of them are passed at once. Anything else (a prefill, a
-    queue, a KV cache near its end) is followed iteration by iteration.
+    next answer is complete. Where all that was sent is decoding, nothing else happens until then, each iteration
+    at least as long as the one before; so many of them are passed at once. Anything else (a prefill, a queue, a
+    KV cache near its end) is followed iteration by iteration.
     """
 
     def __init__(self, engine: Engine, load: Load) -> None:
@@ -103,6 +103,7 @@ class _Client:
         self._inputs, self._outputs = load.lengths()
         self._host_ns = engine.model.at_clock(engine.clock_mhz).host_ns
         self._sent, self._started, self._in_flight, self._iterations = 0, 0, 0, 0
+        self._now = engine.counters()
         # The iteration before which a request cannot be complete; none where it is not in flight.
         self._soonest: Ints = np.full(load.requests, _NEVER, np.int64)
         self._times: Ints = np.zeros((3, load.requests), np.int64)
@@ -110,20 +111,24 @@ class _Client:
     def stretches(self) -> Iterator[int]:
         """Play on; the iterations of each stretch, of which only those of decodes alone are longer than one."""
         self._send(self._load.clients)
-        decode_ns = 0
+        all_decode, decode_ns = False, 0
         while self._in_flight:
-            steady = self._started == self._sent
-            start_ns, before = self._engine.now_ns, self._iterations
-            self._step(start_ns + 1 + (self._certain() * decode_ns if decode_ns else 0))
-            passed = self._iterations - before
-            answered = self._take()
-            decode_ns = (self._engine.now_ns - start_ns) // passed if steady and not answered else 0
+            start, before = self._now, self._iterations
+            self._step(start.time_ns + 1 + (self._certain() * decode_ns if decode_ns else 0))
+            passed, answered = self._iterations - before, self._take()
+            gained = self._now.generation_tokens_total - start.generation_tokens_total
+            none_waits = self._now.running == self._in_flight
+            all_decoded = none_waits and not answered and gained == passed * self._in_flight
+            # Where some only joined with this iteration, it held their prefill and was longer than the next.
+            is_steady = all_decode and all_decoded
+            decode_ns = (self._now.time_ns - start.time_ns) // passed if is_steady else 0
+            all_decode = all_decoded
             yield passed
             self._send(min(answered, self._load.requests - self._sent))
 
     def answers(self) -> Answers:
         """Times of all requests; the run must have ended."""
-        return Answers(*self._times, self._outputs, self._engine.counters().preemptions_total)
+        return Answers(*self._times, self._outputs, self._now.preemptions_total)
 
     def _step(self, until_ns: int) -> None:
         """Live up to a time and to the end of the iteration then in flight."""
@@ -131,14 +136,12 @@ class _Client:
         end_ns = self._engine.iteration_end_ns
         if end_ns is not None:
             self._engine.advance(end_ns)
+        self._now = self._engine.counters()
         self._iterations = self._engine.time_shares_ns()["host"] // self._host_ns
 
     def _certain(self) -> int:
-        """Iterations sure to pass before one that completes an answer or preempts a request."""
-        now = self._engine.counters()
-        if now.preemptions_total:
-            return 0
-        room = (self._engine.model.kv_capacity_tokens - now.kv_tokens) // now.running
+        """Iterations of decodes sure to pass before one that completes an answer or preempts a request."""
+        room = (self._engine.model.kv_capacity_tokens - self._now.kv_tokens) // self._in_flight
         return max(0, min(int(self._soonest.min()) - self._iterations, room) - 1)
 
     def _send(self, count: int) -> None:

@@ -15,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-from joulery.calibration.form import PUBLISHED_SHARE_ABOVE_32, LatencyLaw, Replayed
+from joulery.calibration.form import (
+    ENGINE_SHARE_ABOVE_32,
+    PUBLISHED_SHARE_ABOVE_32,
+    LatencyLaw,
+    Replayed,
+)
 from joulery.calibration.measurements import Measurement
 from joulery.errors import ConfigError
 
@@ -24,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 TTFT_WEIGHT = 0.3
 # Errors count by their square up to about this and by their size beyond.
 SOFT_ERROR = 0.05
+# Tight enough for the same printed digits on every machine.
+_TOLERANCE = 1e-11
 # Twice as many measured values as parameters, so that held-out errors mean something.
 _VALUES_PER_PARAMETER = 2
 
@@ -70,6 +77,16 @@ class Setting:
     ttft_weight: float = TTFT_WEIGHT
 
     @property
+    def as_played(self) -> Setting:
+        """The same with the step as the engine of `joulery.serving` has it."""
+        return replace(self, step_share_above_32=ENGINE_SHARE_ABOVE_32)
+
+    @property
+    def without_ttft(self) -> Setting:
+        """The same by TPOT alone."""
+        return replace(self, ttft_weight=0.0)
+
+    @property
     def fitted(self) -> tuple[str, ...]:
         """Names of the parameters that the points decide, apart from the steps."""
         return _FITTED if self.ttft_weight else tuple(n for n in _FITTED if not n.startswith("client"))
@@ -106,7 +123,8 @@ def fit(points: Sequence[Point], setting: Setting) -> LatencyLaw:
         return np.concatenate([logs[:, 1], setting.ttft_weight * logs[:, 0]])
 
     ones = np.ones(len(scale))
-    found = least_squares(residuals, ones, bounds=(0.0, 20.0), loss="soft_l1", f_scale=SOFT_ERROR)
+    options = {"loss": "soft_l1", "f_scale": SOFT_ERROR, "xtol": _TOLERANCE, "ftol": _TOLERANCE}
+    found = least_squares(residuals, ones, bounds=(0.0, 20.0), **options)
     return law_of(found.x)
 
 

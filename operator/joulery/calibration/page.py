@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from joulery.calibration.claims import Claim
-from joulery.calibration.holdout import Judged
+from joulery.calibration.claims import Claim, Found
+from joulery.calibration.form import ENGINE_SHARE_ABOVE_32
 
 INTRODUCTION = """\
 # The serving model and its errors
@@ -33,28 +33,43 @@ budget 8192: the public InferenceMAX client, inferred from the match |
 ## Errors
 
 Percent of the measured value, mean / max over rows; *published* is an independent prototype of the same law.
+
 """
 
-STEP_NOTE = """
+PLAYED = f"""
+## The same as the engine plays it
+
+Above 32 tokens the published form keeps half of the kernel step; the engine of `joulery.serving` has {ENGINE_SHARE_ABOVE_32:g}
+steps there. Fitted and judged in that form, nothing left out:
+"""
+
+PARAMETERS = """
 ## Parameters
 
-Value and range over the fits with one shape held out. Above 32 tokens the *published* form keeps half of the step; the
-engine of `joulery.serving` adds a half. The rows tell them apart: errors above are those of the published form, except
-those of the shipped profile. What ships for H200 is the fit of the engine's form; H100 is the published fit.
+Value and range over the fits with one shape held out, in both forms of the step. What ships for H200 is the fit in the
+engine's form, what ships for H100 the published fit.
 """
 
 
-def page(claims: Sequence[Claim], published: Sequence[Judged], played: Sequence[Judged]) -> str:
+def page(found: Found) -> str:
     """The whole page."""
-    return "\n".join([INTRODUCTION, *_errors(claims), STEP_NOTE, *_parameters(published, played), ""])
+    lines = [
+        INTRODUCTION,
+        *_errors(found.claims),
+        PLAYED,
+        *_errors(found.played_claims),
+        PARAMETERS,
+        *_parameters(found),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _errors(claims: Sequence[Claim]) -> Iterator[str]:
     yield "| | accelerator | rows | points | error % | at most % | published % | |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for claim in claims:
-        cells = claim_cells(claim)
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join(claim_cells(claim))} |"
 
 
 def claim_cells(claim: Claim) -> tuple[str, ...]:
@@ -81,9 +96,9 @@ def _bound(claim: Claim) -> str:
     return f"{mean} / {claim.bound.max_percent:g}"
 
 
-def _parameters(published: Sequence[Judged], played: Sequence[Judged]) -> Iterator[str]:
-    lanes = [(j, form) for form, judged in (("published", published), ("engine", played)) for j in judged]
-    heads = [f"{j.lane.accelerator} {j.lane.engine}, {form}" for j, form in lanes]
+def _parameters(found: Found) -> Iterator[str]:
+    lanes = [*((j, "published") for j in found.published), *((j, "engine's") for j in found.played)]
+    heads = [f"{j.lane.accelerator} {j.lane.engine}, {form} form" for j, form in lanes]
     yield f"| | {' | '.join(heads)} |"
     yield f"| --- |{' --- |' * len(heads)}"
     columns = [(j.parameters(), j.ranges()) for j, _ in lanes]
@@ -93,4 +108,5 @@ def _parameters(published: Sequence[Judged], played: Sequence[Judged]) -> Iterat
 
 
 def _range(value: float, low: float, high: float) -> str:
-    return f"{value:.3g}" if low == high else f"{value:.3g} ({low:.3g} to {high:.3g})"
+    shown, least, most = (f"{round(number, 2):.3g}" for number in (value, low, high))
+    return shown if low == high else f"{shown} ({least} to {most})"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from joulery.calibration.claims import Claim
+from joulery.calibration.claims import Claim, Found
 from joulery.calibration.client import REQUESTS_PER_CLIENT, SHORTEST_SHARE, TOKEN_BUDGET
 from joulery.calibration.fit import SOFT_ERROR, TTFT_WEIGHT
 from joulery.calibration.holdout import Judged
@@ -16,20 +16,12 @@ from joulery.errors import ConfigError
 SCHEMA_VERSION = 1
 
 
-def latency_figures(
-    claims: Sequence[Claim], published: Sequence[Judged], played: Sequence[Judged]
-) -> dict[str, object]:
-    """All figures about latency: claims, and the parameters of both forms of the step above 32 tokens."""
-    bounded = [c.is_met for c in claims if c.bound]
+def latency_figures(found: Found) -> dict[str, object]:
+    """All figures about latency, for both forms of the kernel step above 32 tokens."""
     return {
         "assumed": _assumed(),
-        "claimsMet": sum(bool(met) for met in bounded),
-        "claimsBounded": len(bounded),
-        "claims": [_claim(c) for c in claims],
-        "parameters": {
-            "publishedStep": {_name(j): _parameters(j) for j in published},
-            "engineStep": {_name(j): _parameters(j) for j in played},
-        },
+        "publishedStep": _judgement(found.claims, found.published),
+        "engineStep": _judgement(found.played_claims, found.played),
     }
 
 
@@ -53,6 +45,16 @@ def _assumed() -> dict[str, object]:
         "outOfMemoryAboveShareOfKvCache": FULL_SHARE,
         "ttftWeight": TTFT_WEIGHT,
         "softErrorShare": SOFT_ERROR,
+    }
+
+
+def _judgement(claims: Sequence[Claim], judged: Sequence[Judged]) -> dict[str, object]:
+    bounded = [c.is_met for c in claims if c.bound]
+    return {
+        "claimsMet": sum(bool(met) for met in bounded),
+        "claimsBounded": len(bounded),
+        "claims": [_claim(c) for c in claims],
+        "parameters": {f"{j.lane.accelerator} {j.lane.engine}": _parameters(j) for j in judged},
     }
 
 
@@ -81,7 +83,3 @@ def _parameters(judged: Judged) -> dict[str, object]:
         name: {"value": round(values[name], 4), "low": round(low, 4), "high": round(high, 4)}
         for name, (low, high) in judged.ranges().items()
     }
-
-
-def _name(judged: Judged) -> str:
-    return f"{judged.lane.accelerator} {judged.lane.engine}"
