@@ -128,7 +128,10 @@ class _Client:
 
     def answers(self) -> Answers:
         """Times of all requests; the run must have ended."""
-        return Answers(*self._times, self._outputs, self._now.preemptions_total)
+        arrival_ns, first_token_ns, finish_ns = self._times
+        return Answers(
+            arrival_ns, first_token_ns, finish_ns, self._outputs, preemptions=self._now.preemptions_total
+        )
 
     def _step(self, until_ns: int) -> None:
         """Live up to a time and to the end of the iteration then in flight."""

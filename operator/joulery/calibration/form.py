@@ -125,7 +125,7 @@ def _weights(
         float(iterations.sum()),
         float(iterations @ schedule.decodes),
         float(by_stretch @ schedule.context_tokens),
-        np.bincount(places, iterations, len(tokens)),
+        np.bincount(places, weights=iterations, minlength=len(tokens)).astype(np.float64),
     )
 
 

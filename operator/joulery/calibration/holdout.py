@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from joulery.calibration.fit import Point, Setting, fit
 from joulery.calibration.form import LatencyLaw
 from joulery.calibration.lanes import Lane
 from joulery.calibration.measurements import Measurement
+
+_Group = TypeVar("_Group", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +93,34 @@ def judged(lane: Lane, setting: Setting, *, done: Callable[[], None] = lambda: N
     """Fit a lane, and again without each shape and without each size; `done` is called after each fit."""
     law = fit(lane.points, setting)
     done()
-    laws: list[LatencyLaw] = []
+    by_shape = _held_out(lane, setting, lambda row: row.shape, lane.shapes, done)
+    by_size = _held_out(lane, setting, lambda row: row.tensor_parallel_size, lane.sizes, done)
+    return Judged(
+        lane,
+        law,
+        in_sample=scores(lane.points, law),
+        shapes={shape: held for shape, (held, _) in by_shape.items()},
+        sizes={size: held for size, (held, _) in by_size.items()},
+        full=scores(lane.full, law) if lane.full else None,
+        # Laws without a size know nothing of its step: they are no evidence for the ranges.
+        other_laws=tuple(law for _, law in by_shape.values()),
+    )
 
-    def held_out(is_held: Callable[[Measurement], bool]) -> Scores:
-        known = [p for p in lane.points if not is_held(p.row)]
-        laws.append(fit(known, setting))
+
+def _held_out(
+    lane: Lane,
+    setting: Setting,
+    group: Callable[[Measurement], _Group],
+    groups: Sequence[_Group],
+    done: Callable[[], None],
+) -> dict[_Group, tuple[Scores, LatencyLaw]]:
+    """Errors on each group by the law of all others."""
+    found = {}
+    for held in groups:
+        law = fit([p for p in lane.points if group(p.row) != held], setting)
+        found[held] = scores([p for p in lane.points if group(p.row) == held], law), law
         done()
-        return scores([p for p in lane.points if is_held(p.row)], laws[-1])
-
-    shapes = {s: held_out(lambda row, s=s: row.shape == s) for s in lane.shapes}
-    # Laws without a size know nothing of its step: they are no evidence for the ranges.
-    by_shape = tuple(laws)
-    sizes = {tp: held_out(lambda row, tp=tp: row.tensor_parallel_size == tp) for tp in lane.sizes}
-    full = scores(lane.full, law) if lane.full else None
-    return Judged(lane, law, scores(lane.points, law), shapes, sizes, full, by_shape)
+    return found
 
 
 def fits_of(lane: Lane) -> int:

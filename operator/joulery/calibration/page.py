@@ -12,7 +12,7 @@ INTRODUCTION = """\
 
 <!-- Written by `joulery calibrate --write`, checked by `make verify`: change operator/joulery/calibration. -->
 
-Time of an iteration at the highest clock with nd decoding requests that hold ctx tokens, P prefill tokens and M = nd + P:
+An iteration at the highest clock, with nd decoding requests that hold ctx tokens, P prefill tokens, M = nd + P:
 
     t = h + max(W, c M) + b nd + k ctx
     h = host_base + host_per_doubling log2 TP,  c = compute_token/TP + compute_token_undivided,  k = context_token/TP
@@ -22,12 +22,13 @@ Time of an iteration at the highest clock with nd decoding requests that hold ct
 | given, not fitted | |
 | --- | --- |
 | rows | Llama-3.1-70B FP8, one model, measured 2025-10-29 (`operator/joulery/data/measurements/`) |
-| client | closed loop, all at once, ten requests per client, lengths uniform in 0.8-1.0 of nominal, `max_num_seqs` = clients, \
-budget 8192: the public InferenceMAX client, inferred from the match |
+| client | closed loop, all at once, ten requests per client, lengths uniform in 0.8-1.0 of nominal, \
+`max_num_seqs` = clients, budget 8192: the public InferenceMAX client, inferred from the match |
 | weight_streaming | 70.6 GB over the bandwidth at 85 % |
 | KV cache | 16 bit on H100, 8 bit on H200: in no column, told by which rows queue |
 | out of KV memory | rows whose mean demand is over 75 % of the cache: scored apart, in no fit |
-| weights | log TPOT + 0.3 log TTFT, soft L1 at 5 %; TensorRT-LLM by TPOT alone (its TTFT holds 0.2-0.5 s that the prompt does not) |
+| weights | log TPOT + 0.3 log TTFT, soft L1 at 5 %; TensorRT-LLM by TPOT alone \
+(its TTFT holds 0.2-0.5 s that the prompt does not) |
 | clock | default; how times follow it is not in these rows |
 
 ## Errors
@@ -39,8 +40,8 @@ Percent of the measured value, mean / max over rows; *published* is an independe
 PLAYED = f"""
 ## The same as the engine plays it
 
-Above 32 tokens the published form keeps half of the kernel step; the engine of `joulery.serving` has {ENGINE_SHARE_ABOVE_32:g}
-steps there. Fitted and judged in that form, nothing left out:
+Above 32 tokens the published form keeps half of the kernel step; the engine of `joulery.serving` has there
+{ENGINE_SHARE_ABOVE_32:g} times the step. Fitted and judged in that form, nothing left out:
 """
 
 PARAMETERS = """

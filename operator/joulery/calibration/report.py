@@ -32,7 +32,7 @@ def merge_into(file: Path, figures: Mapping[str, object]) -> None:
     if known != SCHEMA_VERSION:
         raise ConfigError(f"{file} has schemaVersion {known!r}, not {SCHEMA_VERSION}: move it away first")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(document | figures, indent=1) + "\n")
+    file.write_text(json.dumps(document | dict(figures), indent=1) + "\n")
 
 
 def _assumed() -> dict[str, object]:

@@ -72,8 +72,12 @@ def schedule_of(load: Load, kv_capacity_tokens: int) -> Schedule:
     reading = _Reading(engine)
     answers = play(engine, load, landed=reading.landed)
     end_ns = np.array(reading.end_ns, np.int64)
+    iterations, tokens, decodes, context_tokens = np.array(reading.stretches, np.int64).T
     return Schedule(
-        *np.array(reading.stretches, np.int64).T,
+        iterations=iterations,
+        tokens=tokens,
+        decodes=decodes,
+        context_tokens=context_tokens,
         arrival=np.searchsorted(end_ns, answers.arrival_ns),
         first_token=np.searchsorted(end_ns, answers.first_token_ns),
         finish=np.searchsorted(end_ns, answers.finish_ns),
