@@ -61,8 +61,10 @@ def run(*, out: Path, docs: Path | None, check: bool) -> int:
 
 
 def _shipped_errors(lanes: Sequence[Lane]) -> dict[str, Errors]:
-    profile = shipped_profile()
-    laws = {lane.accelerator: law_of_profile(profile, lane.accelerator) for lane in lanes}
+    laws = {
+        lane.accelerator: law_of_profile(shipped_profile(lane.accelerator), lane.accelerator)
+        for lane in lanes
+    }
     return {lane.accelerator: scores(lane.points, laws[lane.accelerator]).tpot for lane in lanes}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -17,11 +17,11 @@ from joulery.serving.instance import kv_capacity_tokens
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.profile_spec import profile_from_spec
 
-PROFILE = "llama-3.1-70b-fp8"
-
-# Bytes of KV cache per token. No column says which type was run: 16 bit on H100; on H200 TP1 a 16-bit cache would
-# be full at 8192/1024 and 32 clients, which the measured TTFT refutes, so 8 bit.
-KV_BYTES_PER_TOKEN = MappingProxyType({"H100-SXM-80GB": 327_680, "H200-SXM-141GB": 163_840})
+# The profiles whose devices, weights and KV cache the lanes have. No column says which type of cache was run: 16 bit
+# on H100; on H200 TP1 a 16-bit cache would be full at 8192/1024 and 32 clients, which the measured TTFT refutes.
+PROFILES = MappingProxyType(
+    {"H100-SXM-80GB": "llama-3.1-70b-fp8", "H200-SXM-141GB": "llama-3.1-70b-fp8-h200"}
+)
 
 # Lengths are on average 0.9 of nominal. Rows below 0.69 of the KV cache are clean and those above 0.8 queue.
 MEAN_LENGTH_SHARE = 0.9
@@ -52,22 +52,23 @@ class Lane:
         return tuple(sorted({p.row.tensor_parallel_size for p in self.points}))
 
 
-def shipped_profile() -> EngineProfile:
-    """The profile whose devices, weights and memory the lanes have."""
-    text = files("joulery.data").joinpath(f"profiles/{PROFILE}.yaml").read_text(encoding="utf-8")
-    return profile_from_spec(yaml.safe_load(text)["spec"], name=PROFILE)
+def shipped_profile(accelerator: str) -> EngineProfile:
+    """The profile that ships for an accelerator."""
+    name = PROFILES[accelerator]
+    text = files("joulery.data").joinpath(f"profiles/{name}.yaml").read_text(encoding="utf-8")
+    return profile_from_spec(yaml.safe_load(text)["spec"], name=name)
 
 
 def lane_of(
     rows: Sequence[Measurement], accelerator: str, engine: str, *, done: Callable[[], None] = lambda: None
 ) -> Lane:
     """Replay the rows of one lane; `done` is called after each."""
-    profile = shipped_profile()
+    profile = shipped_profile(accelerator)
     points: list[Point] = []
     full: list[Point] = []
     for row in rows:
         if (row.accelerator, row.engine) == (accelerator, engine):
-            capacity = _kv_capacity_tokens(profile, row)
+            capacity = kv_capacity_tokens(profile, accelerator, row.tensor_parallel_size)
             is_full = _kv_demand_tokens(row) >= FULL_SHARE * capacity
             # A row out of memory takes long to replay, and its time hangs on the queue, not on the lengths drawn.
             seeds = SEEDS[:1] if is_full else SEEDS
@@ -94,12 +95,6 @@ def law_of_profile(profile: EngineProfile, accelerator: str) -> LatencyLaw:
         streaming_step_ms={tp: 1e-6 * step.value for tp, step in of.streaming_step_ns.items()},
         step_share_above_32=ENGINE_SHARE_ABOVE_32,
     )
-
-
-def _kv_capacity_tokens(profile: EngineProfile, row: Measurement) -> int:
-    bytes_per_token = KV_BYTES_PER_TOKEN[row.accelerator]
-    declared = replace(profile, parameters=replace(profile.parameters, kv_bytes_per_token=bytes_per_token))
-    return kv_capacity_tokens(declared, row.accelerator, row.tensor_parallel_size)
 
 
 def _kv_demand_tokens(row: Measurement) -> float:

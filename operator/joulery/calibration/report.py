@@ -10,7 +10,7 @@ from joulery.calibration.claims import Claim, Found
 from joulery.calibration.client import REQUESTS_PER_CLIENT, SHORTEST_SHARE, TOKEN_BUDGET
 from joulery.calibration.fit import SOFT_ERROR, TTFT_WEIGHT
 from joulery.calibration.holdout import Judged
-from joulery.calibration.lanes import FULL_SHARE, KV_BYTES_PER_TOKEN, SEEDS
+from joulery.calibration.lanes import FULL_SHARE, PROFILES, SEEDS, shipped_profile
 from joulery.errors import ConfigError
 
 SCHEMA_VERSION = 1
@@ -41,7 +41,7 @@ def _assumed() -> dict[str, object]:
         "shortestLengthShareOfNominal": SHORTEST_SHARE,
         "tokenBudget": TOKEN_BUDGET,
         "seeds": list(SEEDS),
-        "kvBytesPerToken": dict(KV_BYTES_PER_TOKEN),
+        "kvBytesPerToken": {name: shipped_profile(name).parameters.kv_bytes_per_token for name in PROFILES},
         "outOfMemoryAboveShareOfKvCache": FULL_SHARE,
         "ttftWeight": TTFT_WEIGHT,
         "softErrorShare": SOFT_ERROR,
