@@ -144,16 +144,8 @@ def other_engine_claims(own: Judged, first: Judged) -> tuple[Claim, ...]:
             own.shapes[NOT_FITTED_FIRST].tpot, None, "3.3/11.4 per TP",
         ),
         Claim("TPOT", accelerator, "TRTLLM, own fit, each shape not fitted", Errors(held), None, ""),
-        *_full_of(own),
         Claim("TPOT", accelerator, "TRTLLM with VLLM's parameters", borrowed, None, "19/36, bias +18"),
     )  # fmt: skip
-
-
-def _full_of(own: Judged) -> Iterator[Claim]:
-    # That engine reserves memory for whole answers and so never preempts; the model's does not.
-    if own.full:
-        rows = "TRTLLM, own fit, out of KV memory"
-        yield Claim("TPOT", own.lane.accelerator, rows, own.full.tpot, None, "")
 
 
 def shipped_claims(shipped: Mapping[str, Errors]) -> tuple[Claim, ...]:

@@ -26,7 +26,8 @@ An iteration at the highest clock, with nd decoding requests that hold ctx token
 `max_num_seqs` = clients, budget 8192: the public InferenceMAX client, inferred from the match |
 | weight_streaming | 70.6 GB over the bandwidth at 85 % |
 | KV cache | 16 bit on H100, 8 bit on H200: in no column, told by which rows queue |
-| out of KV memory | rows whose mean demand is over 75 % of the cache: scored apart, in no fit |
+| out of KV memory | rows whose mean demand is over 75 % of the cache: scored apart, in no fit; those of \
+TensorRT-LLM not replayed (it admits by whole answers) |
 | weights | log TPOT + 0.3 log TTFT, soft L1 at 5 %; TensorRT-LLM by TPOT alone \
 (its TTFT holds 0.2-0.5 s that the prompt does not) |
 | clock | default; how times follow it is not in these rows |
