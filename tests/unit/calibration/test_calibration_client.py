@@ -96,3 +96,15 @@ def test_the_shipped_profile_replayed_is_near_measured_silicon(row: int) -> None
     ttft_ms, tpot_ms = run.means_ms(law_of_profile(shipped_profile(), ACCELERATOR))
     assert ttft_ms == pytest.approx(measured["ttft_ms"], rel=0.10)
     assert tpot_ms == pytest.approx(measured["tpot_ms"], rel=0.10)
+
+
+def test_an_engine_says_when_its_iteration_ends_and_that_none_is_in_flight() -> None:
+    model = instance(4)
+    engine = engine_of(model, Load(1, 100, 5))
+    assert engine.iteration_end_ns is None
+    engine.submit(0, 100, 5)
+    engine.advance(1)
+    clock = model.at_clock(model.max_clock_mhz)
+    assert engine.iteration_end_ns == clock.iteration_ns(decodes=0, context_tokens=0, prefill_tokens=100)
+    engine.advance(engine.iteration_end_ns)
+    assert engine.iteration_end_ns is None

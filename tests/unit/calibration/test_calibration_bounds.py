@@ -1,0 +1,42 @@
+"""The whole calibration on the shipped rows: tens of seconds, so with the long campaigns."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from joulery.calibration.app import calibrate, run
+from joulery.calibration.page import page
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "serving-model.md"
+
+
+@pytest.mark.soak
+def test_the_published_form_meets_every_bound_with_one_named_outlier_and_the_page_says_so() -> None:
+    found = calibrate(Console(file=io.StringIO()))
+    bounded = [claim for claim in found.claims if claim.bound]
+    assert len(bounded) == 23
+    assert [claim.rows for claim in bounded if not claim.is_met] == []
+    assert [claim.outlier for claim in found.claims if claim.outlier] == [
+        "H100-SXM-80GB TP2 1024/1024 B=16 -22 %"
+    ]
+    assert page(found) == DOCS.read_text()
+
+
+@pytest.mark.soak
+def test_the_command_writes_figures_and_page_and_then_finds_the_page_current(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, docs = tmp_path / "calibration.json", tmp_path / "serving-model.md"
+    assert run(out=out, docs=docs, check=True) == 1
+    assert run(out=out, docs=docs, check=False) == 0
+    assert run(out=out, docs=docs, check=True) == 0
+    figures = json.loads(out.read_text())["latency"]
+    assert figures["publishedStep"]["claimsMet"] == figures["publishedStep"]["claimsBounded"]
+    # A form that misses bounds is printed as one that does.
+    missed = sum(claim["isMet"] is False for claim in figures["engineStep"]["claims"])
+    assert capsys.readouterr().out.count("MISSED") == missed
