@@ -61,7 +61,7 @@ bench: $(READY) ## Measure what has a budget; figures in build/bench.json
 	@$(WITH_CONTROL_PLANE) $(BIN)/python hack/bench.py $(BENCH_FLAGS)
 
 calibrate: $(READY) ## Fit the serving model to public rows and print its held-out errors; figures in build/calibration.json
-	@$(BIN)/python -m joulery calibrate
+	@$(BIN)/python -m joulery calibrate --write
 
 figures: ## Print every figure that the commands above have measured
 	@$(PYTHON) hack/figures.py

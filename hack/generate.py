@@ -17,12 +17,10 @@ GENERATED = (
     "operator/joulery/agent/*_pb2.py",
     "operator/joulery/agent/*_pb2.pyi",
     "docs/ownership.md",
-    "docs/serving-model.md",
 )
 COMMANDS = (
     ("-m", "joulery", "crds", "--write"),
     ("hack/ownership_docs.py",),
-    ("-m", "joulery", "calibrate", "--write"),
     (
         "-m", "grpc_tools.protoc", "-Ioperator", "--python_out=operator", "--pyi_out=operator",
         "operator/joulery/agent/podresources.proto",

@@ -10,7 +10,7 @@ from joulery.calibration.form import ENGINE_SHARE_ABOVE_32
 INTRODUCTION = """\
 # The serving model and its errors
 
-<!-- Written by `joulery calibrate --write`, checked by `make verify`: change operator/joulery/calibration. -->
+<!-- Written by `make calibrate`: change operator/joulery/calibration. -->
 
 An iteration at the highest clock, with nd decoding requests that hold ctx tokens, P prefill tokens, M = nd + P:
 
