@@ -95,11 +95,12 @@ def test_load_that_doubles_between_epochs_is_carried_within_two_start_ups(tmp_pa
 
 
 def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path) -> None:
-    with running(tmp_path, OPTIMISTIC, 4, 1.15) as (live, load), StatusTrail(live, OPTIMISTIC) as trail:
+    with running(tmp_path, OPTIMISTIC, 4, 1.15) as (live, load):
         before = attached_under(live, OPTIMISTIC, load, 2.0 * capacity_rps(OPTIMISTIC, "tp4"))
         rate_rps = overloaded_by_its_profile(OPTIMISTIC, before)
         step_s = load.step_to(rate_rps)
-        requests = served(live, OPTIMISTIC, load, 20.0 * live.rhythm.startup_s)
+        with StatusTrail(live, OPTIMISTIC) as trail:
+            requests = served(live, OPTIMISTIC, load, 20.0 * live.rhythm.startup_s)
         found = {
             "timeFactorOfTruth": 1.15,
             "requestsPerSecond": round(rate_rps, 1),
@@ -110,5 +111,6 @@ def test_profile_that_is_15_percent_too_optimistic_is_made_up_for(tmp_path: Path
             "heldAtHighestClock": len(told(live, OPTIMISTIC, reasons.HELD_AT_HIGHEST_CLOCK)),
         }
     stored(SOAK, "profileOptimistic", found)
+    assert found["derates"], "the status was read"
     assert found["secondsToUpOnlyPlan"] is not None
     assert lowest_window_after_two_start_ups(found) >= 100.0 * PROMISE
