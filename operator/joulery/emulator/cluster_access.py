@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,11 @@ from joulery.emulator.pki import kubeconfig, write_secret
 from joulery.errors import ClusterError, ConfigError
 
 KUBECTL_TIMEOUT_S = 120.0
+
+
+# `kubectl wait` gives up at once on an object so new that it has no status.
+_NO_STATUS_YET = ".status.conditions accessor error"
+_MOST_TRIES, _TRY_AGAIN_S = 100, 0.1
 
 
 class Cluster(Protocol):
@@ -56,14 +62,18 @@ def kubectl(
     Raises:
         ClusterError: it failed and `check` is set; the message holds what it printed.
     """
-    done = subprocess.run(
-        [str(program), f"--kubeconfig={config}", *arguments],
-        input=stdin if stdin is not None else "",
-        capture_output=True,
-        text=True,
-        timeout=KUBECTL_TIMEOUT_S,
-        check=False,
-    )
+    for _ in range(_MOST_TRIES):
+        done = subprocess.run(
+            [str(program), f"--kubeconfig={config}", *arguments],
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=KUBECTL_TIMEOUT_S,
+            check=False,
+        )
+        if _NO_STATUS_YET not in done.stderr:
+            break
+        time.sleep(_TRY_AGAIN_S)
     if check and done.returncode != 0:
         raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
     return done
