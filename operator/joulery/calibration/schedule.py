@@ -52,14 +52,6 @@ class Schedule:
     output_tokens: Ints
     preemptions: int
 
-    def means(self, stretch_ms: Floats) -> tuple[float, float]:
-        """Mean TTFT, without the client's overhead, and mean TPOT where stretches take so many milliseconds."""
-        end_ms = np.cumsum(stretch_ms)
-        first_ms = end_ms[self.first_token]
-        ttft_ms = first_ms - end_ms[self.arrival]
-        tpot_ms = (end_ms[self.finish] - first_ms) / (self.output_tokens - 1)
-        return float(ttft_ms.mean()), float(tpot_ms.mean())
-
 
 @lru_cache(maxsize=1024)
 def schedule_of(load: Load, kv_capacity_tokens: int) -> Schedule:

@@ -15,8 +15,6 @@ from joulery.emulator.pki import kubeconfig, write_secret
 from joulery.errors import ClusterError, ConfigError
 
 KUBECTL_TIMEOUT_S = 120.0
-
-
 # `kubectl wait` gives up at once on an object so new that it has no status.
 _NO_STATUS_YET = ".status.conditions accessor error"
 _MOST_TRIES, _TRY_AGAIN_S = 100, 0.1
@@ -62,21 +60,27 @@ def kubectl(
     Raises:
         ClusterError: it failed and `check` is set; the message holds what it printed.
     """
-    for _ in range(_MOST_TRIES):
-        done = subprocess.run(
-            [str(program), f"--kubeconfig={config}", *arguments],
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=KUBECTL_TIMEOUT_S,
-            check=False,
-        )
-        if _NO_STATUS_YET not in done.stderr:
-            break
+    command = (str(program), f"--kubeconfig={config}", *arguments)
+    done = _run(command, stdin)
+    tries = 1
+    while _NO_STATUS_YET in done.stderr and tries < _MOST_TRIES:
         time.sleep(_TRY_AGAIN_S)
+        done = _run(command, stdin)
+        tries += 1
     if check and done.returncode != 0:
         raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
     return done
+
+
+def _run(command: tuple[str, ...], stdin: str | None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=KUBECTL_TIMEOUT_S,
+        check=False,
+    )
 
 
 def service_account_kubeconfig(

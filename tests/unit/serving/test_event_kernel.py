@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import stepwise_kernel
 from joulery.serving import kernel, kernel_cells, kernel_stretch
 from joulery.serving.engine import VLLM_ITL_EDGES_NS, Engine
 from serving_cases import instance
@@ -126,7 +125,8 @@ def both_do(case: Case, act: Act, engines: tuple[Engine, Engine], last_arrival_n
 def assert_equal(fast: Engine, slow: Engine) -> None:
     """Every row, every integer cell, every ring and the histogram are the same, joules to 1e-9."""
     a, b = fast._arrays, slow._arrays
-    cells = stepwise_kernel.STATE_CELLS
+    # Only the kernel keeps the next due iteration, in the last cell.
+    cells = kernel_cells.NEXT_DUE
     assert a.state[:cells].tolist() == b.state[:cells].tolist()
     for name in ("requests", "queue", "stack", "due", "completing", "finished", "intervals"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
@@ -169,13 +169,6 @@ def test_intervals_within_an_edge_are_counted_to_the_nanosecond(
     if lengths[0] <= edge:
         within = sum(length <= edge for length in lengths)
         assert kernel_stretch.count_within(fixed, slope, offset, edge) == within
-
-
-def test_both_kernels_share_their_cells() -> None:
-    for name, place in vars(kernel_cells).items():
-        if name.isupper() and name not in ("NEXT_DUE", "STATE_CELLS"):
-            assert getattr(stepwise_kernel, name) == place, name
-    assert kernel_cells.STATE_CELLS == stepwise_kernel.STATE_CELLS + 1
 
 
 def test_machine_code_on_disk_is_named_by_all_that_it_was_compiled_from() -> None:
