@@ -1,8 +1,8 @@
 """One running engine instance, resumable at any instant; emulator, replay and operating points all run this.
 
 An engine is told arrivals and clock changes and asked to live up to a time. An iteration that began before
-that time and ends after it stays in flight; how time is cut never changes what happens. Loading this module
-loads numba.
+that time and ends after it stays in flight; how time is cut never changes what happens, of the joules nothing
+but the last bits. Loading this module loads numba.
 """
 
 from __future__ import annotations
