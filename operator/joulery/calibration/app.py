@@ -28,16 +28,11 @@ def calibrate(console: Console) -> Found:
     rows = shipped_measurements()
     with _progress(console, "replaying the benchmark client", len(rows)) as done:
         *lanes, other = (lane_of(rows, *lane, done=done) for lane in LANES)
-    with _progress(console, "fitting", 2 * sum(map(fits_of, lanes)) + fits_of(other)) as done:
-        published = tuple(judged(lane, lane.setting, done=done) for lane in lanes)
-        played = tuple(judged(lane, lane.setting.as_played, done=done) for lane in lanes)
+    with _progress(console, "fitting", sum(map(fits_of, (*lanes, other)))) as done:
+        first = tuple(judged(lane, lane.setting, done=done) for lane in lanes)
         own = judged(other, other.setting.without_ttft, done=done)
-    return Found(
-        published=(*published, own),
-        played=played,
-        claims=(*claims(published), *other_engine_claims(own, published[-1])),
-        played_claims=(*claims(played), *shipped_claims(_shipped_errors(lanes))),
-    )
+    shipped = shipped_claims(_shipped_errors(lanes))
+    return Found((*first, own), (*claims(first), *other_engine_claims(own, first[-1]), *shipped))
 
 
 def run(*, out: Path, docs: Path | None, check: bool) -> int:
@@ -51,9 +46,7 @@ def run(*, out: Path, docs: Path | None, check: bool) -> int:
         return 1
     terminal = Console()
     terminal.width = max(terminal.width, WIDTH)
-    terminal.print(
-        _table("as published", found.claims), _table("as the engine plays it", found.played_claims)
-    )
+    terminal.print(_table(found.claims))
     merge_into(out, {"latency": latency_figures(found)})
     if docs is not None:
         docs.write_text(page(found))
@@ -77,9 +70,9 @@ def _progress(console: Console, text: str, total: int) -> Iterator[Callable[[], 
         yield lambda: bar.advance(task)
 
 
-def _table(form: str, claims: Sequence[Claim]) -> Table:
+def _table(claims: Sequence[Claim]) -> Table:
     bounded = [c.is_met for c in claims if c.bound]
-    table = Table(title=f"Latency of Llama-3.1-70B FP8, law {form}: relative errors, mean / max in percent")
+    table = Table(title="Latency of Llama-3.1-70B FP8: relative errors, mean / max in percent")
     for head in ("", "accelerator", "rows", "points", "error %", "at most %", "published %", ""):
         table.add_column(head, justify="right" if head == "points" else "left")
     for claim in claims:

@@ -53,12 +53,10 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """All fits in the published form of the step and in the one that the engine plays, and what they are held to."""
+    """All fits and what they are held to."""
 
-    published: tuple[Judged, ...]
-    played: tuple[Judged, ...]
+    lanes: tuple[Judged, ...]
     claims: tuple[Claim, ...]
-    played_claims: tuple[Claim, ...]
 
 
 _SHAPE_BOUND, _SIZE_BOUND = Bound(6.0, 17.0), Bound(4.0, 12.0)

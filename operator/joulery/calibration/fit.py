@@ -15,12 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-from joulery.calibration.form import (
-    ENGINE_SHARE_ABOVE_32,
-    PUBLISHED_SHARE_ABOVE_32,
-    LatencyLaw,
-    Replayed,
-)
+from joulery.calibration.form import LatencyLaw, Replayed
 from joulery.calibration.measurements import Measurement
 from joulery.errors import ConfigError
 
@@ -48,7 +43,7 @@ START = LatencyLaw(
     streaming_step_ms={},
 )
 _STEP_START_MS = 1.0
-_DECLARED = ("weight_streaming_ms", "streaming_step_ms", "step_share_above_32")
+_DECLARED = ("weight_streaming_ms", "streaming_step_ms")
 _FITTED = tuple(f.name for f in fields(LatencyLaw) if f.name not in _DECLARED)
 
 
@@ -67,19 +62,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a fit takes as given: time to stream the weights once on one GPU, form of the step, weight of TTFT.
+    """What a fit takes as given: time to stream the weights once on one GPU, weight of TTFT.
 
     Without weight for TTFT the client's overhead stays 0.
     """
 
     weight_streaming_ms: float
-    step_share_above_32: float = PUBLISHED_SHARE_ABOVE_32
     ttft_weight: float = TTFT_WEIGHT
-
-    @property
-    def as_played(self) -> Setting:
-        """The same with the step as the engine of `joulery.serving` has it."""
-        return replace(self, step_share_above_32=ENGINE_SHARE_ABOVE_32)
 
     @property
     def without_ttft(self) -> Setting:
@@ -97,7 +86,6 @@ class Setting:
         start = replace(
             START,
             weight_streaming_ms=self.weight_streaming_ms,
-            step_share_above_32=self.step_share_above_32,
         )
         return start if self.ttft_weight else replace(start, client_base_ms=0.0, client_per_gpu_ms=0.0)
 

@@ -15,14 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from joulery.calibration.schedule import Schedule
-from joulery.serving.instance import FIRST_STEP_TOKENS, SECOND_STEP_TOKENS
+from joulery.serving.instance import FIRST_STEP_TOKENS, SECOND_STEP_SHARE, SECOND_STEP_TOKENS
 
 Floats = npt.NDArray[np.float64]
-
-# Share of a kernel step that is left above 32 tokens: as the law was published, and as `joulery.serving` plays it
-# (a half step more, not less). The rows tell the two apart: calibration prints both.
-PUBLISHED_SHARE_ABOVE_32 = 0.5
-ENGINE_SHARE_ABOVE_32 = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,6 @@ class LatencyLaw:
     client_base_ms: float
     client_per_gpu_ms: float
     streaming_step_ms: Mapping[int, float]
-    step_share_above_32: float = PUBLISHED_SHARE_ABOVE_32
 
     def host_ms(self, tp: int) -> float:
         """Host and all-reduce time of an iteration."""
@@ -51,7 +45,7 @@ class LatencyLaw:
 
     def linear_ms(self, tp: int, tokens: Floats) -> Floats:
         """Time of the linear layers for so many tokens in an iteration: streaming the weights, or computing."""
-        later = np.where(tokens > SECOND_STEP_TOKENS, self.step_share_above_32, 1.0)
+        later = np.where(tokens > SECOND_STEP_TOKENS, SECOND_STEP_SHARE, 1.0)
         steps = np.where(tokens > FIRST_STEP_TOKENS, later, 0.0)
         streaming = self.weight_streaming_ms / tp + self.streaming_step_ms[tp] * steps
         compute = 1e-3 * (self.compute_token_us / tp + self.compute_token_undivided_us)

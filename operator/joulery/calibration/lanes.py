@@ -10,7 +10,7 @@ from types import MappingProxyType
 import yaml
 
 from joulery.calibration.fit import Point, Setting
-from joulery.calibration.form import ENGINE_SHARE_ABOVE_32, LatencyLaw, replayed
+from joulery.calibration.form import LatencyLaw, replayed
 from joulery.calibration.measurements import Measurement
 from joulery.calibration.schedule import schedule_of
 from joulery.serving.instance import kv_capacity_tokens
@@ -103,7 +103,6 @@ def law_of_profile(profile: EngineProfile, accelerator: str) -> LatencyLaw:
         client_base_ms=1e-6 * of.client_base_ns.value,
         client_per_gpu_ms=1e-6 * of.client_per_gpu_ns.value,
         streaming_step_ms={tp: 1e-6 * step.value for tp, step in of.streaming_step_ns.items()},
-        step_share_above_32=ENGINE_SHARE_ABOVE_32,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from joulery.calibration.claims import Claim, Found
-from joulery.calibration.form import ENGINE_SHARE_ABOVE_32
 
 INTRODUCTION = """\
 # The serving model and its errors
@@ -16,7 +15,7 @@ An iteration at the highest clock, with nd decoding requests that hold ctx token
 
     t = h + max(W, c M) + b nd + k ctx
     h = host_base + host_per_doubling log2 TP,  c = compute_token/TP + compute_token_undivided,  k = context_token/TP
-    W = weight_streaming/TP + step(TP) [M > 16], a share of the step above 32
+    W = weight_streaming/TP + step(TP) [16 < M <= 32] + step(TP)/2 [M > 32]
     TTFT adds client_base + client_per_gpu TP
 
 | given, not fitted | |
@@ -38,18 +37,10 @@ Percent of the measured value, mean / max over rows; *published* is an independe
 
 """
 
-PLAYED = f"""
-## The same as the engine plays it
-
-Above 32 tokens the published form keeps half of the kernel step; the engine of `joulery.serving` has there
-{ENGINE_SHARE_ABOVE_32:g} times the step. Fitted and judged in that form, nothing left out:
-"""
-
 PARAMETERS = """
 ## Parameters
 
-Value and range over the fits with one shape held out, in both forms of the step. What ships for H200 is the fit in the
-engine's form, what ships for H100 the published fit.
+Value and range over the fits with one shape held out. What ships for H100 is the prototype's fit, for H200 this one.
 """
 
 
@@ -58,8 +49,6 @@ def page(found: Found) -> str:
     lines = [
         INTRODUCTION,
         *_errors(found.claims),
-        PLAYED,
-        *_errors(found.played_claims),
         PARAMETERS,
         *_parameters(found),
         "",
@@ -99,11 +88,10 @@ def _bound(claim: Claim) -> str:
 
 
 def _parameters(found: Found) -> Iterator[str]:
-    lanes = [*((j, "published") for j in found.published), *((j, "engine's") for j in found.played)]
-    heads = [f"{j.lane.accelerator} {j.lane.engine}, {form} form" for j, form in lanes]
+    heads = [f"{j.lane.accelerator} {j.lane.engine}" for j in found.lanes]
     yield f"| | {' | '.join(heads)} |"
     yield f"| --- |{' --- |' * len(heads)}"
-    columns = [(j.parameters(), j.ranges()) for j, _ in lanes]
+    columns = [(j.parameters(), j.ranges()) for j in found.lanes]
     for name in dict.fromkeys(name for values, _ in columns for name in values):
         cells = [_range(values[name], *ranges[name]) if name in values else "" for values, ranges in columns]
         yield f"| `{name}` | {' | '.join(cells)} |"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from joulery.calibration.claims import Claim, Found
@@ -17,11 +17,14 @@ SCHEMA_VERSION = 1
 
 
 def latency_figures(found: Found) -> dict[str, object]:
-    """All figures about latency, for both forms of the kernel step above 32 tokens."""
+    """All figures about latency."""
+    bounded = [c.is_met for c in found.claims if c.bound]
     return {
         "assumed": _assumed(),
-        "publishedStep": _judgement(found.claims, found.published),
-        "engineStep": _judgement(found.played_claims, found.played),
+        "claimsMet": sum(bool(met) for met in bounded),
+        "claimsBounded": len(bounded),
+        "claims": [_claim(c) for c in found.claims],
+        "parameters": {f"{j.lane.accelerator} {j.lane.engine}": _parameters(j) for j in found.lanes},
     }
 
 
@@ -45,16 +48,6 @@ def _assumed() -> dict[str, object]:
         "outOfMemoryAboveShareOfKvCache": FULL_SHARE,
         "ttftWeight": TTFT_WEIGHT,
         "softErrorShare": SOFT_ERROR,
-    }
-
-
-def _judgement(claims: Sequence[Claim], judged: Sequence[Judged]) -> dict[str, object]:
-    bounded = [c.is_met for c in claims if c.bound]
-    return {
-        "claimsMet": sum(bool(met) for met in bounded),
-        "claimsBounded": len(bounded),
-        "claims": [_claim(c) for c in claims],
-        "parameters": {f"{j.lane.accelerator} {j.lane.engine}": _parameters(j) for j in judged},
     }
 
 

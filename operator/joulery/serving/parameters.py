@@ -46,7 +46,7 @@ class LatencyParameters:
     """Time of an iteration with nd decoding requests holding ctx tokens and P prefill tokens, M = nd + P:
 
     t = h + max(W, c M f_max/f) + b nd + k ctx, with h = host_base + host_per_doubling log2 TP, W =
-    weight_streaming/TP + step(TP) [M > 16] + step(TP)/2 [M > 32], c = compute_token/TP +
+    weight_streaming/TP + step(TP) [16 < M <= 32] + step(TP)/2 [M > 32], c = compute_token/TP +
     compute_token_undivided, k = context_token/TP. TTFT adds client_base + client_per_gpu TP (client, HTTP,
     tokeniser).
     """

@@ -11,7 +11,7 @@ import pytest
 from joulery.calibration.claims import Bound, Claim
 from joulery.calibration.client import Load, engine_of, play
 from joulery.calibration.fit import Point, Setting, fit
-from joulery.calibration.form import ENGINE_SHARE_ABOVE_32, replayed
+from joulery.calibration.form import replayed
 from joulery.calibration.holdout import Errors, judged
 from joulery.calibration.lanes import Lane, law_of_profile
 from joulery.calibration.measurements import Measurement, read_measurements, shipped_measurements
@@ -25,7 +25,7 @@ from serving_cases import ACCELERATOR, instance, shipped_profile
 HEADER = "accelerator,engine,tensor_parallel_size,input_tokens,output_tokens,concurrency,ttft_ms,tpot_ms\n"
 GOOD = "H100-SXM-80GB,VLLM,4,1024,1024,8,96.3,12.1\n"
 LAW = law_of_profile(shipped_profile(), ACCELERATOR)
-SETTING = Setting(LAW.weight_streaming_ms, step_share_above_32=ENGINE_SHARE_ABOVE_32)
+SETTING = Setting(LAW.weight_streaming_ms)
 
 
 def made_up(*, clients: tuple[int, ...] = (4, 20, 48)) -> list[Point]:

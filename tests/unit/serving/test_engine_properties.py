@@ -124,7 +124,9 @@ def test_totals_never_fall_and_limits_hold(load: Load, cuts: list[int]) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(loads())
-def test_no_request_is_faster_than_alone(load: Load) -> None:
+def test_no_request_is_faster_than_alone_but_by_what_larger_batches_save(load: Load) -> None:
+    _, one_step, beyond = instance(4).at_clock(1980).streaming_ns
+    saved_ns = one_step - beyond  # per iteration: kernels for 33 tokens are quicker than those for 17
     done = live(
         Load(load.kv_capacity_tokens, load.budget, load.seqs, load.requests, ()), [], late=False
     ).take_finished()
@@ -133,7 +135,8 @@ def test_no_request_is_faster_than_alone(load: Load) -> None:
         _, inputs, outputs = load.requests[int(tag)]
         alone.submit(0, inputs, outputs)
         alone.advance(FAR_NS)
-        assert ttft >= alone.take_finished().ttft_ns[0]
+        prompt_iterations = -(-inputs // load.budget)
+        assert ttft >= alone.take_finished().ttft_ns[0] - prompt_iterations * saved_ns
 
 
 @settings(max_examples=80, deadline=None)
