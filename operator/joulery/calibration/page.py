@@ -48,7 +48,7 @@ def page(found: Found) -> str:
     """The whole page."""
     lines = [
         INTRODUCTION,
-        *_errors(found.claims),
+        *error_table(found.claims),
         PARAMETERS,
         *_parameters(found),
         "",
@@ -56,7 +56,8 @@ def page(found: Found) -> str:
     return "\n".join(lines)
 
 
-def _errors(claims: Sequence[Claim]) -> Iterator[str]:
+def error_table(claims: Sequence[Claim]) -> Iterator[str]:
+    """Claims as lines of a table."""
     yield "| | accelerator | rows | points | error % | at most % | published % | |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for claim in claims:

@@ -23,7 +23,7 @@ def latency_figures(found: Found) -> dict[str, object]:
         "assumed": _assumed(),
         "claimsMet": sum(bool(met) for met in bounded),
         "claimsBounded": len(bounded),
-        "claims": [_claim(c) for c in found.claims],
+        "claims": [claim_figures(c) for c in found.claims],
         "parameters": {f"{j.lane.accelerator} {j.lane.engine}": _parameters(j) for j in found.lanes},
     }
 
@@ -51,7 +51,8 @@ def _assumed() -> dict[str, object]:
     }
 
 
-def _claim(claim: Claim) -> dict[str, object]:
+def claim_figures(claim: Claim) -> dict[str, object]:
+    """A claim as it is written to a file."""
     bound = claim.bound
     return {
         "quantity": claim.quantity,
