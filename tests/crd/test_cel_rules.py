@@ -39,6 +39,7 @@ def _both(
 PARAMETER = ("accelerators", 0, "latency", "hostBaseNanoseconds", "value")
 WATTS = ("accelerators", 0, "power", "computeMilliwatts", "value")
 RATIO = ("accelerators", 0, "clockResponse", "memoryFloor", "value")
+OFFSET = ("accelerators", 0, "power", "offset", "value")
 CLOCKS = ("accelerators", 0, "supportedClocksMHz")
 SAME_TARGET = [
     variant("tp4", 4),
@@ -148,6 +149,7 @@ CASES = [
     Case("time-range", "value must lie within", *_both(cases.profile, PARAMETER, 600, 601)),
     Case("power-range", "value must lie within", *_both(cases.profile, WATTS, 40_000, 39_999)),
     Case("ratio-range", "value must lie within", *_both(cases.profile, RATIO, "0.90", "0.91")),
+    Case("offset-range", "value must lie within", *_both(cases.profile, OFFSET, "1.10", "1.11")),
     Case(
         "clocks-rise",
         "supportedClocksMHz must rise",

@@ -275,7 +275,7 @@ def profile() -> Manifest:
         "boardLimitMilliwatts": 700000,
         "tensorParallelSizes": [{"size": 4, "streamingStepNanoseconds": deepcopy(time)}],
         "latency": {name: deepcopy(time) for name in latency},
-        "power": {name: deepcopy(watts) for name in power},
+        "power": {**{name: deepcopy(watts) for name in power}, "offset": _parameter("1", "0.9", "1.1")},
         "clockResponse": {name: deepcopy(ratio) for name in response},
         "server": {"baseMilliwatts": 1000000, "slope": "1.1", "gpusPerServer": 8},
         "heldOutErrors": [

@@ -160,13 +160,30 @@ def _latency(accelerator: _Node) -> LatencyParameters:
 
 
 def _power(node: _Node) -> PowerParameters:
+    offset = node.unitless("offset") if "offset" in node.content else None
+
+    def busy(key: str) -> Parameter:
+        watts = node.scaled(key, 1e-3)
+        return watts if offset is None else _product(watts, offset)
+
     return PowerParameters(
         idle_empty_w=node.scaled("idleEmptyMilliwatts", 1e-3),
         idle_loaded_w=node.scaled("idleLoadedMilliwatts", 1e-3),
-        host_w=node.scaled("hostMilliwatts", 1e-3),
-        weight_streaming_w=node.scaled("weightStreamingMilliwatts", 1e-3),
-        decode_attention_w=node.scaled("decodeAttentionMilliwatts", 1e-3),
-        compute_w=node.scaled("computeMilliwatts", 1e-3),
+        host_w=busy("hostMilliwatts"),
+        weight_streaming_w=busy("weightStreamingMilliwatts"),
+        decode_attention_w=busy("decodeAttentionMilliwatts"),
+        compute_w=busy("computeMilliwatts"),
+    )
+
+
+def _product(watts: Parameter, offset: Parameter) -> Parameter:
+    """Watts times the offset of a profile, the range that of both together; an engine caps it at the board limit."""
+    return Parameter(
+        watts.value * offset.value,
+        watts.low * offset.low,
+        watts.high * offset.high,
+        watts.grade,
+        f"{watts.source}; times {offset.value:g}: {offset.source}",
     )
 
 

@@ -45,6 +45,40 @@ def test_shipped_profile_is_usable_and_every_parameter_has_source_range_and_grad
     assert power.host_w.source
 
 
+OFFSET = {"value": "1.2", "low": "1.1", "high": "1.3", "grade": "Measured", "source": "one row"}
+
+
+def offset_profile() -> EngineProfile:
+    """The shipped profile with an offset on its watts."""
+    return profile_from_spec(changed(("accelerators", 0, "power", "offset"), OFFSET), name="offset")
+
+
+def test_an_offset_scales_the_watts_of_busy_time_with_its_band_and_leaves_idle() -> None:
+    plain = shipped_profile().accelerators[ACCELERATOR].power
+    power = offset_profile().accelerators[ACCELERATOR].power
+    assert power.idle_loaded_w == plain.idle_loaded_w
+    assert power.idle_empty_w == plain.idle_empty_w
+    for kind in ("host_w", "weight_streaming_w", "decode_attention_w", "compute_w"):
+        before, after = getattr(plain, kind), getattr(power, kind)
+        expected = (1.2 * before.value, 1.1 * before.low, 1.3 * before.high)
+        assert (after.value, after.low, after.high) == pytest.approx(expected)
+        assert after.grade is before.grade
+        assert after.source == f"{before.source}; times 1.2: one row"
+
+
+def test_an_offset_never_takes_watts_over_the_board_limit() -> None:
+    clock = instance_model(offset_profile(), ACCELERATOR, 4).at_clock(1980)
+    assert clock.compute_w == 4 * 700.0
+    assert clock.host_w == pytest.approx(4 * 1.2 * 175.0)
+
+
+def test_a_profile_without_an_offset_is_the_one_with_an_offset_of_one_but_for_its_sources() -> None:
+    one = OFFSET | {"value": "1", "low": "1", "high": "1"}
+    profile = profile_from_spec(changed(("accelerators", 0, "power", "offset"), one), name="one")
+    at_clock = [instance_model(p, ACCELERATOR, 4).at_clock(1590) for p in (profile, shipped_profile())]
+    assert at_clock[0] == at_clock[1]
+
+
 def test_parameters_load_without_the_compiler() -> None:
     code = (
         "import sys, joulery.serving.parameters, joulery.serving.catalog, joulery.serving.truth; "
@@ -67,6 +101,7 @@ def test_parameters_load_without_the_compiler() -> None:
         (("accelerators", 0, "power", "hostMilliwatts", "value"), 1.5, "value must be an integer"),
         (("accelerators", 0, "power", "hostMilliwatts", "grade"), "Guess", "grade must be one of Measured"),
         (("accelerators", 0, "clockResponse", "memoryKnee", "value"), "abc", "Knee.value must be a decimal"),
+        (("accelerators", 0, "power", "offset"), {"value": "1"}, r"power.offset.grade is missing"),
         (("accelerators", 0, "clockResponse", "memoryKnee", "low"), "NaN", "memoryKnee.low must be finite"),
         (("accelerators", 0, "supportedClocksMHz"), [1200, "x"], "must be a list of integers"),
         (("accelerators", 0, "latency"), [], r"latency must be an object"),

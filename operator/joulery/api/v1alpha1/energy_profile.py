@@ -163,6 +163,13 @@ class Power(ApiModel):
     compute_milliwatts: Annotated[
         PowerParameter, Field(description="Added while tensor cores compute, in milliwatts per GPU.")
     ]
+    offset: Annotated[
+        RatioParameter | None,
+        Field(
+            description="Factor on the four watts of busy time, for watts fitted on other models; idle watts and "
+            "the board limit stay as they are. No unit. Default: 1."
+        ),
+    ] = None
 
 
 class ClockResponse(ApiModel):
