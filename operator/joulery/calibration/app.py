@@ -15,6 +15,8 @@ from joulery.calibration.holdout import Errors, fits_of, judged, scores
 from joulery.calibration.lanes import Lane, lane_of, law_of_profile, shipped_profile
 from joulery.calibration.measurements import ACCELERATORS, shipped_measurements
 from joulery.calibration.page import claim_cells, page
+from joulery.calibration.power.claims import PowerFound, calibrate_power
+from joulery.calibration.power.figures import power_figures, power_section
 from joulery.calibration.report import latency_figures, merge_into
 
 WIDTH = 132
@@ -38,19 +40,29 @@ def calibrate(console: Console) -> Found:
 def run(*, out: Path, docs: Path | None, check: bool) -> int:
     """The command; exit code 1 where the page is not current."""
     progress = Console(stderr=True)
-    found = calibrate(progress)
+    found, power = calibrate(progress), calibrate_power()
+    text = document(found, power)
     if check and docs is not None:
-        if docs.exists() and docs.read_text() == page(found):
+        if docs.exists() and docs.read_text() == text:
             return 0
         progress.print(f"{docs} is not current: joulery calibrate --write")
         return 1
     terminal = Console()
     terminal.width = max(terminal.width, WIDTH)
-    terminal.print(_table(found.claims))
-    merge_into(out, {"latency": latency_figures(found)})
+    terminal.print(
+        _table("Latency of Llama-3.1-70B FP8", found.claims),
+        _table("Watts of dense models on H100, by kind of time", power.claims),
+        _table("The same by other forms", power.other_claims),
+    )
+    merge_into(out, {"latency": latency_figures(found), "power": power_figures(power)})
     if docs is not None:
-        docs.write_text(page(found))
+        docs.write_text(text)
     return 0
+
+
+def document(found: Found, power: PowerFound) -> str:
+    """docs/serving-model.md."""
+    return "\n".join((page(found), power_section(power)))
 
 
 def _shipped_errors(lanes: Sequence[Lane]) -> dict[str, Errors]:
@@ -70,9 +82,9 @@ def _progress(console: Console, text: str, total: int) -> Iterator[Callable[[], 
         yield lambda: bar.advance(task)
 
 
-def _table(claims: Sequence[Claim]) -> Table:
+def _table(title: str, claims: Sequence[Claim]) -> Table:
     bounded = [c.is_met for c in claims if c.bound]
-    table = Table(title="Latency of Llama-3.1-70B FP8: relative errors, mean / max in percent")
+    table = Table(title=f"{title}: relative errors, mean / max in percent")
     for head in ("", "accelerator", "rows", "points", "error %", "at most %", "published %", ""):
         table.add_column(head, justify="right" if head == "points" else "left")
     for claim in claims:

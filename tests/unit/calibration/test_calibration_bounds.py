@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from joulery.calibration.app import calibrate, run
-from joulery.calibration.page import page
+from joulery.calibration.app import calibrate, document, run
+from joulery.calibration.power.claims import calibrate_power
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "serving-model.md"
 
@@ -24,7 +24,7 @@ def test_the_law_meets_every_bound_with_one_named_outlier_and_the_page_says_so()
     assert [claim.outlier for claim in found.claims if claim.outlier] == [
         "H100-SXM-80GB TP2 1024/1024 B=16 -22 %"
     ]
-    assert page(found) == DOCS.read_text()
+    assert document(found, calibrate_power()) == DOCS.read_text()
 
 
 @pytest.mark.soak
@@ -35,6 +35,9 @@ def test_the_command_writes_figures_and_page_and_then_finds_the_page_current(
     assert run(out=out, docs=docs, check=True) == 1
     assert run(out=out, docs=docs, check=False) == 0
     assert run(out=out, docs=docs, check=True) == 0
-    figures = json.loads(out.read_text())["latency"]
-    assert figures["claimsMet"] == figures["claimsBounded"] == 23
-    assert "23 of 23 bounds are met" in capsys.readouterr().out
+    figures = json.loads(out.read_text())
+    for part, bounded in (("latency", 23), ("power", 2)):
+        assert figures[part]["claimsMet"] == figures[part]["claimsBounded"] == bounded
+    printed = capsys.readouterr().out
+    assert "23 of 23 bounds are met" in printed
+    assert "2 of 2 bounds are met" in printed

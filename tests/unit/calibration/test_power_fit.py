@@ -89,8 +89,8 @@ def test_no_watts_of_the_held_out_task_reach_the_fit() -> None:
 
 
 def test_every_fitted_number_says_where_it_comes_from() -> None:
-    parameters = fitted_parameters(found().judged)
-    assert len(parameters) == 4 + 8
+    parameters = fitted_parameters(found())
+    assert len(parameters) == 4 + 8 + 2
     for parameter in parameters:
         assert parameter.low < parameter.value < parameter.high
         assert parameter.grade is Grade.MEASURED

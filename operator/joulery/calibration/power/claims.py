@@ -11,6 +11,7 @@ from joulery.calibration.lanes import shipped_profile
 from joulery.calibration.power.fit import fit_line
 from joulery.calibration.power.form import KindWatts, SmallBatchLine, TimeShareLaw
 from joulery.calibration.power.judge import Judgement, PowerJudged, power_errors, power_judged
+from joulery.calibration.power.played import PROFILE, played_errors, small_model_profile
 from joulery.calibration.power.rows import (
     FITTED_TASK,
     HELD_OUT_TASK,
@@ -18,7 +19,11 @@ from joulery.calibration.power.rows import (
     shipped_power_rows,
     small_batches,
 )
+from joulery.calibration.power.speed import Speed, speed_of
+from joulery.calibration.power.split import Deployment
 
+# The deployment whose latency, too, comes from these rows.
+SMALL_MODEL: Deployment = ("meta-llama/Llama-3.1-8B-Instruct", 1)
 TASK_BOUND, SMALL_BATCH_BOUND = Bound(7.0, 17.0), Bound(None, 10.0)
 # The line of the first published fit; its watts were extrapolated to an empty batch.
 PUBLISHED_LINE = SmallBatchLine(232.0, 272.0)
@@ -33,20 +38,23 @@ class PowerFound:
     """The fits of watts and what they are held to: by kind of time, as the engine plays, and by other forms."""
 
     judged: PowerJudged
+    speed: Speed
     line: SmallBatchLine
     claims: tuple[Claim, ...]
     other_claims: tuple[Claim, ...]
 
 
 def calibrate_power() -> PowerFound:
-    """Fit and judge the shipped rows; a second or two."""
+    """Fit and judge the shipped rows; a few seconds."""
     judged = power_judged(shipped_power_rows())
+    speed = speed_of(judged.rows, SMALL_MODEL)
     small = small_batches(of_task(judged.rows, FITTED_TASK))
     line = fit_line(small)
     return PowerFound(
         judged,
+        speed,
         line,
-        claims=(*_held(judged.by_kind), *_printed(judged)),
+        claims=(*_held(judged.by_kind), *_printed(judged), *_small_model(speed)),
         other_claims=(
             *_utilisation(judged.by_utilisation),
             _claim(
@@ -78,6 +86,19 @@ def _printed(judged: PowerJudged) -> tuple[Claim, ...]:
     return (
         _claim(f"{_HELD}, host time from {_FITTED} alone", judged.strict_other_task),
         _claim(f"{_LEFT_OUT}, offset from its B=8 row", pooled, None, "5.5/17"),
+    )
+
+
+def _small_model(speed: Speed) -> tuple[Claim, ...]:
+    """The times that these rows are the only source of, and the shipped profile as the engine plays it."""
+    times, watts = played_errors(small_model_profile(), speed.rows)
+    played = f"profile {PROFILE} as the engine plays it, in sample"
+    model, size = SMALL_MODEL
+    left_out = f"{model.rpartition('/')[2]} BF16 TP{size}, each batch left out"
+    return (
+        Claim("TPOT", H100, left_out, speed.errors, None, ""),
+        Claim("TPOT", H100, played, times, None, ""),
+        _claim(played, watts),
     )
 
 

@@ -37,9 +37,10 @@ The utilisation form is cap(base + a uw + b uk + c C^g). It holds for the mean o
 """
 
 PARAMETERS = """
-### Fitted watts and offsets
+### Fitted watts, offsets and times
 
-Ranges of watts are those of fits with one model left out, those of offsets 10 %. Errors are on rows not fitted.
+Ranges of watts are those of fits with one model left out, of times with one batch left out, of offsets 10 %. Errors are
+on rows not fitted.
 """
 
 
@@ -57,7 +58,7 @@ def power_figures(found: PowerFound) -> dict[str, object]:
         "claimsBounded": len(bounded),
         "claims": [claim_figures(c) for c in found.claims],
         "otherForms": [claim_figures(c) for c in found.other_claims],
-        "parameters": {p.name: _parameter(p) for p in fitted_parameters(found.judged)},
+        "parameters": {p.name: _parameter(p) for p in fitted_parameters(found)},
     }
 
 
@@ -78,8 +79,8 @@ def power_section(found: PowerFound) -> str:
 def _parameters(found: PowerFound) -> Iterator[str]:
     yield "| | value | range | points | error % | grade | valid |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for p in fitted_parameters(found.judged):
-        shown, low, high = (f"{x:.0f} W" if p.unit else f"{x:.2f}" for x in (p.value, p.low, p.high))
+    for p in fitted_parameters(found):
+        shown, low, high = (f"{x:.4g} {p.unit}".rstrip() for x in (p.value, p.low, p.high))
         errors = f"{p.errors.mean_percent:.1f} / {p.errors.max_percent:.1f}"
         yield f"| `{p.name}` | {shown} | {low} to {high} | {p.points} | {errors} | {p.grade} | {p.valid} |"
 

@@ -1,4 +1,4 @@
-"""Every fitted watt and offset with its range, number of points, error, grade, source and valid range."""
+"""Every fitted watt, offset and time with its range, number of points, error, grade, source and valid range."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from joulery.calibration.holdout import Errors
+from joulery.calibration.power.claims import PowerFound
 from joulery.calibration.power.form import KindWatts
 from joulery.calibration.power.judge import Offset, PowerJudged
 from joulery.calibration.power.rows import FITTED_TASK, PowerRow, of_task
+from joulery.calibration.power.speed import Speed
 from joulery.calibration.power.split import Deployment
 from joulery.serving.parameters import Grade
 
@@ -33,9 +35,9 @@ class Fitted:
     valid: str
 
 
-def fitted_parameters(judged: PowerJudged) -> tuple[Fitted, ...]:
-    """Watts by kind of time, ranges over the fits with one model left out, and the offset of each deployment."""
-    return (*_kinds(judged), *_offsets(judged))
+def fitted_parameters(found: PowerFound) -> tuple[Fitted, ...]:
+    """Watts by kind of time, ranges over the fits with one model left out; offsets; times of the small model."""
+    return (*_kinds(found.judged), *_offsets(found.judged), *_times(found.speed))
 
 
 def _kinds(judged: PowerJudged) -> Iterator[Fitted]:
@@ -43,7 +45,7 @@ def _kinds(judged: PowerJudged) -> Iterator[Fitted]:
     for field in fields(KindWatts):
         low, high = judged.kind_ranges[field.name]
         yield Fitted(
-            field.name, "W per GPU", getattr(judged.law.kinds, field.name), low, high, len(rows),
+            field.name, "W", getattr(judged.law.kinds, field.name), low, high, len(rows),
             judged.by_kind.models, Grade.MEASURED, SOURCE, _valid(rows),
         )  # fmt: skip
 
@@ -61,6 +63,18 @@ def _offset(deployment: Deployment, offset: Offset, valid: str) -> Fitted:
         f"offset {model} TP{size}", "", offset.value, low, high, 1,
         offset.errors, Grade.MEASURED, f"{SOURCE}, its B=8 row", valid,
     )  # fmt: skip
+
+
+def _times(speed: Speed) -> Iterator[Fitted]:
+    row = speed.rows[0]
+    model = f"{row.model.rpartition('/')[2]} TP{row.tensor_parallel_size}"
+    for name, attribute in (("host", "host_s"), ("per sequence", "sequence_s")):
+        value = 1e6 * getattr(speed.rest, attribute)
+        left_out = [1e6 * getattr(rest, attribute) for rest in speed.without_one]
+        yield Fitted(
+            f"{name} {model}", "us", value, min(left_out), max(left_out), len(speed.rows),
+            speed.errors, Grade.MEASURED, SOURCE, _valid(speed.rows),
+        )  # fmt: skip
 
 
 def _valid(rows: list[PowerRow] | tuple[PowerRow, ...]) -> str:
