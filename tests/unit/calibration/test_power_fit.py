@@ -17,7 +17,7 @@ from joulery.calibration.power.form import KindWatts, SmallBatchLine, TimeShareL
 from joulery.calibration.power.models import MODELS
 from joulery.calibration.power.parameters import fitted_parameters
 from joulery.calibration.power.rows import FITTED_TASK, PowerRow, read_power_rows, shipped_power_rows
-from joulery.calibration.power.split import Rest, known_times, rests, shares_of
+from joulery.calibration.power.split import GIVEN, Rest, Split, known_times, split_of
 from joulery.errors import ConfigError
 from joulery.serving.parameters import Grade
 
@@ -41,23 +41,23 @@ def rewatted(law: TimeShareLaw | UtilisationLaw | SmallBatchLine) -> list[PowerR
 
 
 def test_shares_of_every_shipped_row_are_shares() -> None:
-    known = rests(ROWS)
+    split = split_of(ROWS)
     assert len(ROWS) == 74
     for row in ROWS:
-        shares = shares_of(row, known[row.deployment]).array
+        shares = split.shares(row).array
         assert shares.sum() == pytest.approx(1.0)
         assert shares.min() >= 0.0
 
 
 def test_a_deployments_rest_is_found_in_times_made_with_it() -> None:
     made = [timed(row, Rest(0.002, 50e-6)) for row in ROWS]
-    for rest in rests(made).values():
+    for rest in split_of(made).rests.values():
         assert rest.host_s == pytest.approx(0.002)
         assert rest.sequence_s == pytest.approx(50e-6)
 
 
 def test_fits_find_what_made_up_rows_were_made_with() -> None:
-    known = rests(ROWS)
+    known = split_of(ROWS)
     assert fit_kinds(rewatted(TimeShareLaw(KINDS, known)), known).kinds.array == pytest.approx(
         KINDS.array, rel=1e-3
     )
@@ -81,9 +81,17 @@ def test_a_form_that_misses_a_bound_is_printed_as_one_that_does() -> None:
     assert power_section(found()).count("MISSED") == len(missed)
 
 
+def test_the_bounds_hold_with_each_given_value_moved() -> None:
+    assert len(found().sensitivity) == 8
+    for name, moved in found().sensitivity.items():
+        assert moved.other_task.mean_percent <= 7.0, name
+        assert moved.other_task.max_percent <= 17.0, name
+        assert moved.small.max_percent <= 10.0, name
+
+
 def test_no_watts_of_the_held_out_task_reach_the_fit() -> None:
     doubled = [r if r.task == FITTED_TASK else replace(r, watts=2 * r.watts) for r in ROWS]
-    known = rests(doubled)
+    known = split_of(doubled)
     kinds = fit_kinds([r for r in doubled if r.task == FITTED_TASK], known).kinds
     assert kinds == found().judged.law.kinds
 
@@ -131,7 +139,7 @@ def test_rows_that_cannot_be_used_are_refused_by_row_and_column(content: str, na
 @pytest.mark.parametrize("count", [0, 7])
 def test_too_few_rows_are_refused(count: int) -> None:
     with pytest.raises(ConfigError, match="too few for 4 parameters: at least 8 are needed"):
-        fit_kinds(ROWS[:count], rests(ROWS))
+        fit_kinds(ROWS[:count], split_of(ROWS))
 
 
 def timed(row: PowerRow, rest: Rest) -> PowerRow:
@@ -144,7 +152,7 @@ def watts_over_load(
     batches: Sequence[float], row: PowerRow, rest: Rest, kinds: KindWatts, offset: float
 ) -> list[float]:
     """Watts of one deployment at several batches."""
-    law = TimeShareLaw(kinds, {row.deployment: rest}, offset)
+    law = TimeShareLaw(kinds, Split(GIVEN, {row.deployment: rest}), offset)
     return [law.watts(timed(replace(row, batch=batch), rest)) for batch in batches]
 
 

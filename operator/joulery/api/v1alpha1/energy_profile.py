@@ -164,11 +164,7 @@ class Power(ApiModel):
         PowerParameter, Field(description="Added while tensor cores compute, in milliwatts per GPU.")
     ]
     offset: Annotated[
-        RatioParameter | None,
-        Field(
-            description="Factor on the four watts of busy time, for watts fitted on other models; idle watts and "
-            "the board limit stay as they are. No unit. Default: 1."
-        ),
+        RatioParameter | None, Field(description="Factor on the last four, not on idle, no unit. Default: 1.")
     ] = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +20,7 @@ from joulery.calibration.power.rows import (
     shipped_power_rows,
     small_batches,
 )
+from joulery.calibration.power.sensitivity import Moved, sensitivity
 from joulery.calibration.power.speed import Speed, speed_of
 from joulery.calibration.power.split import Deployment
 
@@ -40,6 +42,7 @@ class PowerFound:
     judged: PowerJudged
     speed: Speed
     line: SmallBatchLine
+    sensitivity: Mapping[str, Moved]
     claims: tuple[Claim, ...]
     other_claims: tuple[Claim, ...]
 
@@ -54,6 +57,7 @@ def calibrate_power() -> PowerFound:
         judged,
         speed,
         line,
+        sensitivity(judged.rows),
         claims=(*_held(judged.by_kind), *_printed(judged), *_small_model(speed)),
         other_claims=(
             *_utilisation(judged.by_utilisation),
@@ -119,7 +123,7 @@ def _profile(judged: PowerJudged) -> tuple[Claim, ...]:
     kinds = KindWatts(
         of.host_w.value, of.weight_streaming_w.value, of.decode_attention_w.value, of.compute_w.value
     )
-    law, form = TimeShareLaw(kinds, judged.law.rests), f"watts of profile {profile.name}"
+    law, form = TimeShareLaw(kinds, judged.law.split), f"watts of profile {profile.name}"
     rows = {_FITTED: of_task(judged.rows, FITTED_TASK), HELD_OUT_TASK: of_task(judged.rows, HELD_OUT_TASK)}
     rows[_SMALL] = small_batches(rows[_FITTED])
     return tuple(_claim(f"{form}, {name}", power_errors(of_rows, law)) for name, of_rows in rows.items())

@@ -17,7 +17,7 @@ from joulery.calibration.power.form import (
     utilisation,
 )
 from joulery.calibration.power.rows import PowerRow
-from joulery.calibration.power.split import Deployment, Floats, Rest, shares_of
+from joulery.calibration.power.split import Floats, Split
 from joulery.errors import ConfigError
 
 # No kind of time draws less than a loaded GPU with nothing to do, nor more than the board.
@@ -28,15 +28,15 @@ _UTILISATION_START, _UTILISATION_MOST = (300.0, 100.0, 500.0, 500.0, 0.5), (700.
 _ROWS_PER_PARAMETER = 2
 
 
-def fit_kinds(rows: Sequence[PowerRow], rests: dict[Deployment, Rest]) -> TimeShareLaw:
+def fit_kinds(rows: Sequence[PowerRow], split: Split) -> TimeShareLaw:
     """Watts by kind of time. Raises ConfigError where the rows are too few."""
     _check_enough(rows, len(_KINDS_START.array))
-    shares = np.array([shares_of(r, rests[r.deployment]).array for r in rows])
+    shares = np.array([split.shares(r).array for r in rows])
     measured = _measured(rows)
     found = least_squares(
         lambda x: shares @ x / measured - 1.0, _KINDS_START.array, bounds=(IDLE_LOADED_W, BOARD_LIMIT_W)
     )
-    return TimeShareLaw(KindWatts(*found.x.tolist()), rests)
+    return TimeShareLaw(KindWatts(*found.x.tolist()), split)
 
 
 def fit_utilisation(rows: Sequence[PowerRow]) -> UtilisationLaw:

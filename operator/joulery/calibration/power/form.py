@@ -15,10 +15,8 @@ from joulery.calibration.power.rows import PowerRow
 from joulery.calibration.power.split import (
     BANDWIDTH_BYTES_PER_S,
     PEAK_FLOPS,
-    Deployment,
     Floats,
-    Rest,
-    shares_of,
+    Split,
 )
 
 BOARD_LIMIT_W = 700.0
@@ -53,13 +51,13 @@ class TimeShareLaw:
     """Watts as the time-weighted mean of those of each kind, times an offset, capped at the board limit."""
 
     kinds: KindWatts
-    rests: dict[Deployment, Rest]
+    split: Split
     offset: float = 1.0
 
     def watts(self, row: PowerRow) -> float:
         """Mean watts of one GPU. Raises KeyError for a deployment whose host time is not known."""
         by_kind = np.minimum(self.offset * self.kinds.array, BOARD_LIMIT_W)
-        return float(by_kind @ shares_of(row, self.rests[row.deployment]).array)
+        return float(by_kind @ self.split.shares(row).array)
 
 
 @dataclass(frozen=True, slots=True)

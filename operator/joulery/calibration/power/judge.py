@@ -17,7 +17,7 @@ from joulery.calibration.power.rows import (
     of_task,
     small_batches,
 )
-from joulery.calibration.power.split import Deployment, rests
+from joulery.calibration.power.split import Deployment, split_of
 
 _Law = TypeVar("_Law", bound=PowerLaw)
 
@@ -67,18 +67,20 @@ class PowerJudged:
 
 def power_judged(rows: Sequence[PowerRow]) -> PowerJudged:
     """Fit both forms and judge them."""
-    known, fitted = rests(rows), of_task(rows, FITTED_TASK)
-    law = fit_kinds(fitted, known)
-    folds = _folds(fitted, lambda of: fit_kinds(of, known))
+    split, fitted = split_of(rows), of_task(rows, FITTED_TASK)
+    law = fit_kinds(fitted, split)
+    folds = _folds(fitted, lambda of: fit_kinds(of, split))
     utilisation = fit_utilisation(fitted)
-    strict = fit_kinds(fitted, rests(fitted))
+    strict = fit_kinds(fitted, split_of(fitted))
     return PowerJudged(
         rows=tuple(rows),
         law=law,
         by_kind=_judgement(rows, law, folds),
         strict_other_task=power_errors(of_task(rows, HELD_OUT_TASK), strict),
         kind_ranges=_ranges([law, *folds.values()]),
-        offsets={deployment: _offset(rows, deployment, law, folds[deployment[0]]) for deployment in known},
+        offsets={
+            deployment: _offset(rows, deployment, law, folds[deployment[0]]) for deployment in split.rests
+        },
         utilisation=utilisation,
         by_utilisation=_judgement(rows, utilisation, _folds(fitted, fit_utilisation)),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from joulery.calibration.holdout import Errors
 from joulery.calibration.power.rows import PowerRow
-from joulery.calibration.power.split import Deployment, Rest, known_times, rests
+from joulery.calibration.power.split import Deployment, Rest, known_times, split_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Speed:
 def speed_of(rows: Sequence[PowerRow], deployment: Deployment) -> Speed:
     """Fit a deployment's rows and judge it; at least two batches."""
     own = tuple(r for r in rows if r.deployment == deployment)
-    others = tuple(rests([r for r in own if r is not left])[deployment] for left in own)
+    others = tuple(split_of([r for r in own if r is not left]).rests[deployment] for left in own)
     errors = tuple(
         (r.name, 100.0 * (law_s(r, rest) / r.iteration_s - 1.0)) for r, rest in zip(own, others, strict=True)
     )
-    return Speed(own, rests(own)[deployment], others, Errors(errors))
+    return Speed(own, split_of(own).rests[deployment], others, Errors(errors))
 
 
 def law_s(row: PowerRow, rest: Rest) -> float:

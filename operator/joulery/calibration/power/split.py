@@ -25,10 +25,29 @@ Deployment = tuple[str, int]
 # H100 SXM data sheet, dense.
 BANDWIDTH_BYTES_PER_S = 3.35e12
 PEAK_FLOPS: Mapping[str, float] = MappingProxyType({"BF16": 989e12, "FP8": 1979e12})
-# Of bandwidth and peak, none fitted here: streaming and KV cache as in the latency fit of the 70B model (KV at 86 %,
-# FP8 operations 152 us per token); BF16 from linear layers of 4,096 tokens on 4 and 8 H100 (vidur profiling).
-STREAMING_SHARE, KV_SHARE = 0.85, 0.86
-PEAK_SHARE: Mapping[str, float] = MappingProxyType({"BF16": 0.60, "FP8": 0.47})
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a split takes as given: shares of bandwidth and peak that are reached, and a factor on the prompts.
+
+    Streaming and KV cache as in the latency fit of the 70B model (KV at 86 %, FP8 operations 152 us per token); BF16
+    from linear layers of 4,096 tokens on 4 and 8 H100 (vidur profiling).
+    """
+
+    streaming_share: float = 0.85
+    kv_share: float = 0.86
+    bf16_peak_share: float = 0.60
+    fp8_peak_share: float = 0.47
+    prompts: float = 1.0
+
+    def operations_per_s(self, precision: str) -> float:
+        """What one GPU reaches in linear layers."""
+        shares = {"BF16": self.bf16_peak_share, "FP8": self.fp8_peak_share}
+        return shares[precision] * PEAK_FLOPS[precision]
+
+
+GIVEN = Given()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +87,54 @@ class Rest:
     sequence_s: float
 
 
-def known_times(row: PowerRow) -> Known:
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Splits the rows of deployments whose host time is known."""
+
+    given: Given
+    rests: Mapping[Deployment, Rest]
+
+    def shares(self, row: PowerRow) -> Shares:
+        """The split of a row's measured time; an iteration is never shorter than what is known of it.
+
+        Raises KeyError for a deployment whose host time is not known.
+        """
+        known = known_times(row, self.given)
+        whole = max(row.iteration_s, known.total_s)
+        host = min(self.rests[row.deployment].host_s, whole - known.total_s)
+        attention = whole - known.streaming_s - known.compute_s - host
+        return Shares(host / whole, known.streaming_s / whole, attention / whole, known.compute_s / whole)
+
+
+def split_of(rows: Sequence[PowerRow], given: Given = GIVEN) -> Split:
+    """Host and per-sequence time of each deployment, by least squares of relative errors, not negative."""
+    by_deployment: dict[Deployment, list[PowerRow]] = {}
+    for row in rows:
+        by_deployment.setdefault(row.deployment, []).append(row)
+    return Split(given, {deployment: _rest(of, given) for deployment, of in by_deployment.items()})
+
+
+def known_times(row: PowerRow, given: Given = GIVEN) -> Known:
     """Streaming or compute, whichever is longer, over iterations with 0, 1, 2, ... prefills, and KV reading.
 
     Prefills begin at random, so their number per iteration is Poisson; each is a whole prompt.
     """
-    served, gpus = row.served, row.tensor_parallel_size
-    streaming = served.streamed_bytes / gpus / (STREAMING_SHARE * BANDWIDTH_BYTES_PER_S)
-    token = 2.0 * served.streamed_parameters / gpus
-    token /= PEAK_SHARE[served.precision] * PEAK_FLOPS[served.precision]
+    served, gpus, prompt = row.served, row.tensor_parallel_size, given.prompts * row.input_tokens
+    streaming = served.streamed_bytes / gpus / (given.streaming_share * BANDWIDTH_BYTES_PER_S)
+    token = 2.0 * served.streamed_parameters / gpus / given.operations_per_s(served.precision)
     prefills, weight = _poisson(row.arrivals_per_iteration)
-    compute = token * (row.batch + prefills * row.input_tokens)
+    compute = token * (row.batch + prefills * prompt)
     is_compute = compute > streaming
-    kv = served.kv_bytes_per_token * row.context_tokens / gpus / (KV_SHARE * BANDWIDTH_BYTES_PER_S)
+    context = row.batch * (prompt + row.output_tokens / 2)
+    kv = served.kv_bytes_per_token * context / gpus / (given.kv_share * BANDWIDTH_BYTES_PER_S)
     return Known(
         streaming * float(weight[~is_compute].sum()), kv, float((weight * compute)[is_compute].sum())
     )
 
 
-def rests(rows: Sequence[PowerRow]) -> dict[Deployment, Rest]:
-    """Host and per-sequence time of each deployment, by least squares of relative errors, not negative."""
-    by_deployment: dict[Deployment, list[PowerRow]] = {}
-    for row in rows:
-        by_deployment.setdefault(row.deployment, []).append(row)
-    return {deployment: _rest(of) for deployment, of in by_deployment.items()}
-
-
-def shares_of(row: PowerRow, rest: Rest) -> Shares:
-    """The split of a row's measured time; an iteration is never shorter than what is known of it."""
-    known = known_times(row)
-    whole = max(row.iteration_s, known.total_s)
-    host = min(rest.host_s, whole - known.total_s)
-    attention = whole - known.streaming_s - known.compute_s - host
-    return Shares(host / whole, known.streaming_s / whole, attention / whole, known.compute_s / whole)
-
-
-def _rest(rows: Sequence[PowerRow]) -> Rest:
+def _rest(rows: Sequence[PowerRow], given: Given) -> Rest:
     time = np.array([r.iteration_s for r in rows])
-    left = time - [known_times(r).total_s for r in rows]
+    left = time - [known_times(r, given).total_s for r in rows]
     terms = np.array([[1.0, r.batch] for r in rows]) / time[:, None]
     (host, sequence), _ = nnls(terms, left / time)
     return Rest(float(host), float(sequence))
