@@ -152,19 +152,20 @@ class Power(ApiModel):
         PowerParameter, Field(description="Idle with an engine loaded, in milliwatts per GPU.")
     ]
     host_milliwatts: Annotated[
-        PowerParameter, Field(description="Added while the host works between iterations, in milliwatts.")
+        PowerParameter, Field(description="Drawn while the host works between iterations, in milliwatts.")
     ]
     weight_streaming_milliwatts: Annotated[
-        PowerParameter, Field(description="Added while weights are read, in milliwatts per GPU.")
+        PowerParameter, Field(description="Drawn while weights are read, in milliwatts per GPU.")
     ]
     decode_attention_milliwatts: Annotated[
-        PowerParameter, Field(description="Added while the KV cache is read, in milliwatts per GPU.")
+        PowerParameter, Field(description="Drawn while the KV cache is read, in milliwatts per GPU.")
     ]
     compute_milliwatts: Annotated[
-        PowerParameter, Field(description="Added while tensor cores compute, in milliwatts per GPU.")
+        PowerParameter, Field(description="Drawn while tensor cores compute, in milliwatts per GPU.")
     ]
     offset: Annotated[
-        RatioParameter | None, Field(description="Factor on the last four, not on idle, no unit. Default: 1.")
+        RatioParameter | None,
+        Field(description="Factor on all watts but those of idle, no unit. Default: 1."),
     ] = None
 
 

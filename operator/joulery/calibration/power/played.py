@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import yaml
 
+from joulery.calibration.claims import H100
 from joulery.calibration.client import Load, engine_of, play
 from joulery.calibration.holdout import Errors
 from joulery.calibration.lanes import MEAN_LENGTH_SHARE
@@ -15,7 +16,6 @@ from joulery.serving.instance import InstanceModel, instance_model
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.profile_spec import profile_from_spec
 
-ACCELERATOR = "H100-SXM-80GB"
 # The profile whose latency and offset come from the power rows.
 PROFILE = "llama-3.1-8b"
 
@@ -30,7 +30,7 @@ def played_errors(profile: EngineProfile, rows: Sequence[PowerRow]) -> tuple[Err
     """Errors of the time of an iteration and of watts, as many closed-loop clients as the mean batch of a row."""
     times, watts = [], []
     for row in rows:
-        model = instance_model(profile, ACCELERATOR, row.tensor_parallel_size)
+        model = instance_model(profile, H100, row.tensor_parallel_size)
         tpot_s, gpu_w = _played(row, model)
         times.append((row.name, 100.0 * (tpot_s / row.iteration_s - 1.0)))
         watts.append((row.name, 100.0 * (gpu_w / row.watts_per_gpu - 1.0)))
