@@ -29,7 +29,9 @@ constant per deployment is h, what grows with the batch is b nd |
 | bandwidth and peak | of 3.35 TB/s {GIVEN.streaming_share:g} streaming and {GIVEN.kv_share:g} reading KV; \
 {GIVEN.bf16_peak_share:g} of 989 TFLOP/s BF16, {GIVEN.fp8_peak_share:g} of 1979 FP8 |
 | prompts | 250 tokens (lm-arena-chat), 300 (gpqa): in no column; begun at random (Poisson) |
-| fitted | on lm-arena-chat alone, relative least squares, 90 to 700 W; no watts of gpqa are fitted |
+| fitted | on lm-arena-chat alone, relative least squares, 90 to 700 W; no watts of gpqa are fitted. \
+Host times are from the times of both tasks, but where a row says otherwise |
+| published | an independent prototype on the same rows, by utilisation |
 """
 
 OTHERS = """
