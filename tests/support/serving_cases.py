@@ -48,6 +48,14 @@ def instance(tensor_parallel_size: int = 4) -> InstanceModel:
     return instance_model(shipped_profile(), ACCELERATOR, tensor_parallel_size)
 
 
+def with_published_watts(model: InstanceModel) -> InstanceModel:
+    """The same instance with the watts of the independent prototype, which were assumed and not fitted."""
+    power = model.profile.power
+    watts = {"host_w": 175.0, "weight_streaming_w": 520.0, "decode_attention_w": 520.0, "compute_w": 690.0}
+    moved = {kind: getattr(power, kind).moved(value) for kind, value in watts.items()}
+    return replace(model, profile=replace(model.profile, power=replace(power, **moved)))
+
+
 def azure_lengths(trace: str) -> tuple[Ints, Ints]:
     """Input and output tokens of 2,000 requests of the Azure 2023 trace `conv` or `code`."""
     with (DATA / "azure-llm-2023" / f"lengths_{trace}.csv").open() as lines:

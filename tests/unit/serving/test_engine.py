@@ -67,7 +67,8 @@ def test_one_request_draws_the_joules_of_its_time_shares() -> None:
     it.advance(1 * S)
     host_ns, compute_ns, streaming_ns, attention_ns = 2 * 5_030_000, 51_600 * 400, 6_200_000, 48_000 + 11_300
     idle_ns = S - host_ns - compute_ns - streaming_ns - attention_ns
-    joules = 4e-9 * (host_ns * 175 + compute_ns * 690 + (streaming_ns + attention_ns) * 520 + idle_ns * 90)
+    spent = host_ns * 256 + compute_ns * 673 + streaming_ns * 502 + attention_ns * 667 + idle_ns * 90
+    joules = 4e-9 * spent
     assert it.energy_j == pytest.approx(joules, rel=1e-9)
     assert sum(it.time_shares_ns().values()) == S
 
@@ -88,7 +89,7 @@ def test_energy_of_an_iteration_in_flight_counts_up_to_now() -> None:
     it = engine()
     it.submit(0, 512, 1)
     it.advance(10 * MS)
-    full = 4e-9 * (5_030_000 * 175 + 51_600 * 512 * 690)
+    full = 4e-9 * (5_030_000 * 256 + 51_600 * 512 * 673)
     duration = 5_030_000 + 51_600 * 512
     assert it.energy_j == pytest.approx(full * 10 * MS / duration)
     assert it.counters().power_w == pytest.approx(full / (1e-9 * duration))

@@ -40,8 +40,8 @@ def test_shipped_profile_is_usable_and_every_parameter_has_source_range_and_grad
     assert profile.validate() == ()
     assert profile.accelerators[ACCELERATOR].device.tensor_parallel_sizes == (2, 4, 8)
     power = profile.accelerators[ACCELERATOR].power
-    assert power.compute_w.value == 690.0
-    assert power.compute_w.grade is Grade.MEASURED
+    assert power.compute_w.value == 673.0
+    assert power.compute_w.grade is Grade.INTERPOLATED
     assert power.host_w.source
 
 
@@ -69,7 +69,7 @@ def test_an_offset_scales_the_watts_of_busy_time_with_its_band_and_leaves_idle()
 def test_an_offset_never_takes_watts_over_the_board_limit() -> None:
     clock = instance_model(offset_profile(), ACCELERATOR, 4).at_clock(1980)
     assert clock.compute_w == 4 * 700.0
-    assert clock.host_w == pytest.approx(4 * 1.2 * 175.0)
+    assert clock.host_w == pytest.approx(4 * 1.2 * 256.0)
 
 
 def test_a_profile_without_an_offset_is_the_one_with_an_offset_of_one_but_for_its_sources() -> None:
@@ -117,7 +117,7 @@ def test_field_that_cannot_be_read_is_named(path: tuple[str | int, ...], value: 
     ("path", "value", "message"),
     [
         (("power", "idleLoadedMilliwatts", "value"), -5000, "power.idle_loaded_w: -5 is negative"),
-        (("power", "hostMilliwatts", "value"), 60_000, "host_w: 60 is outside its range 120..250"),
+        (("power", "hostMilliwatts", "value"), 60_000, "host_w: 60 is outside its range 157..323"),
         (("latency", "hostBaseNanoseconds", "value"), 9_000_000, "host_base_ns: 9e.06 is outside its range"),
         (("supportedClocksMHz",), [1980, 1200], "must rise"),
         (("supportedClocksMHz",), [1200, 1500], "must end at maxClockMHz 1980"),
