@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from joulery.calibration.claims import Claim, Found, claims, other_engine_claims, shipped_claims
+from joulery.calibration.dynamollm.findings import STEPS, Findings, find
 from joulery.calibration.holdout import Errors, fits_of, judged, scores
 from joulery.calibration.lanes import Lane, lane_of, law_of_profile, shipped_profile
 from joulery.calibration.measurements import ACCELERATORS, shipped_measurements
@@ -41,7 +42,9 @@ def run(*, out: Path, docs: Path | None, check: bool) -> int:
     """The command; exit code 1 where the page is not current."""
     progress = Console(stderr=True)
     found, power = calibrate(progress), calibrate_power()
-    text = document(found, power)
+    with _progress(progress, "DynamoLLM's tables, clock savings", STEPS) as done:
+        tables = find(done=done)
+    text = document(found, power, tables)
     if check and docs is not None:
         if docs.exists() and docs.read_text() == text:
             return 0
@@ -53,16 +56,18 @@ def run(*, out: Path, docs: Path | None, check: bool) -> int:
         _table("Latency of Llama-3.1-70B FP8", found.claims),
         _table("Watts of dense models on H100, by kind of time", power.claims),
         _table("The same by other forms", power.other_claims),
+        *tables.tables(),
     )
-    merge_into(out, {"latency": latency_figures(found), "power": power_figures(power)})
+    figures = {"latency": latency_figures(found), "power": power_figures(power), "dynamollm": tables.figures}
+    merge_into(out, figures)
     if docs is not None:
         docs.write_text(text)
     return 0
 
 
-def document(found: Found, power: PowerFound) -> str:
+def document(found: Found, power: PowerFound, tables: Findings) -> str:
     """docs/serving-model.md."""
-    return "\n".join((page(found), power_section(power)))
+    return "\n".join((page(found), power_section(power), tables.page))
 
 
 def _shipped_errors(lanes: Sequence[Lane]) -> dict[str, Errors]:
