@@ -15,6 +15,7 @@ from joulery.calibration.dynamollm.judge import (
     ACCELERATOR,
     Environment,
     Played,
+    attained,
     figure_errors,
     play,
     regrets,
@@ -202,6 +203,7 @@ def _table_claims(
     at_least = math.ceil(pattern_share * len(played))
     return (
         _energy(played, "Table I", ENERGY_BOUND, published),
+        _energy(attained(played), "Table I, cells that attain for us too", None, ""),
         _best(played, "Table I", BEST_ROWS_AT_LEAST),
         Count("best cell, own SLO mask", "Table I", rows_near_best(own), len(own), None, ""),
         _count_pattern(played, "Table I", at_least, published_pattern),

@@ -90,6 +90,13 @@ def relative_energies(played: Sequence[Played]) -> tuple[tuple[str, float, float
     return tuple(found)
 
 
+def attained(played: Sequence[Played]) -> tuple[Played, ...]:
+    """The rows whose reference attains for us too, and of them the cells that do: none of them is overloaded."""
+    able = {p.cell for p in played if p.attains}
+    rows = {cell.row for cell in able if cell.is_reference}
+    return tuple(p for p in played if p.cell in able and p.cell.row in rows)
+
+
 def relative_errors(played: Sequence[Played]) -> Errors:
     """Errors of the relative energies in percent, by cell."""
     return Errors(
