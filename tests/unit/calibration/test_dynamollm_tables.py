@@ -172,6 +172,15 @@ def test_own_architecture_changes_nothing_and_others_scale_their_cache() -> None
     assert ARCHITECTURES["llama-2-70b"].kv_bytes_per_token == SHIPPED.profile.parameters.kv_bytes_per_token
 
 
+def test_memory_of_the_shipped_profile_is_arithmetic() -> None:
+    sizes, device = SHIPPED.profile.parameters, SHIPPED.profile.accelerators[ACCELERATOR].device
+    assert sizes.weight_bytes == pytest.approx(2 * 68.98e9, rel=1e-3)
+    assert sizes.kv_bytes_per_token == 80 * 8 * 128 * 2 * 2
+    for size in (2, 4, 8):
+        left = size * (0.9 * device.memory_bytes - device.reserved_bytes_per_gpu) - sizes.weight_bytes
+        assert variant("llama-2-70b", size).kv_capacity_tokens == int(left // sizes.kv_bytes_per_token)
+
+
 def test_terms_move_the_profile_and_keep_it_usable() -> None:
     pulls = {t.name: t.pull for t in TERMS}
     environment = environment_of(SHIPPED.profile, pulls)

@@ -1,4 +1,4 @@
-"""Terms by least squares over relative energies, SLO pattern and Fig. 3, pulled towards the 2025 profile."""
+"""Terms by least squares over relative energies, SLO pattern and Fig. 3, pulled towards what is known of the GPU."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ inputs 172, 561, 1868 and outputs 69, 147, 427 |
 for every class, printed beside it |
 | objectives | Table IV: TTFT 250, 400, 2000 ms by input letter, token interval 100 ms |
 | Fig. 3 | tokens of one iteration, decodes up to 256 and prompts beyond |
-| pull | every term towards the measured 2025 profile of the same GPU |
+| pull | every term towards arithmetic and public measurements of the same GPU, spreads in `terms.py` |
 """
 
 SAVINGS = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from joulery.calibration.claims import Claim
 from joulery.calibration.dynamollm.claims import Count, Fits, Section
 from joulery.calibration.dynamollm.savings import Banded, Saving, Savings
@@ -37,8 +39,13 @@ def _claim(claim: Claim | Count) -> dict[str, object]:
             "errorPercentBias": round(claim.errors.bias_percent, 2),
             "worstRow": claim.errors.worst[0],
             "atMostPercentMean": claim.bound.mean_percent if claim.bound else None,
+            "atMostPercentMax": _finite(claim.bound.max_percent) if claim.bound else None,
         }
     return known | {"published": claim.published, "isMet": claim.is_met}
+
+
+def _finite(percent: float) -> float | None:
+    return percent if math.isfinite(percent) else None
 
 
 def _terms(fits: Fits) -> dict[str, object]:
