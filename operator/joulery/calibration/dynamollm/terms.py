@@ -1,8 +1,9 @@
 """The terms that the tables decide, each with what it is pulled towards and how hard.
 
-Streaming is pulled to the bytes of the weights at 85 % of the bandwidth, compute to 75 % of the dense peak; host times to
-larger ones than measured in 2025, widely; sequences, attention and clock response to those measured in 2025 on the same
-GPU; watts to public operator medians. The slowdown of memory and the tail of token intervals have no measurement.
+Streaming is pulled to the bytes of the weights at 85 % of the bandwidth, compute to 75 % of the dense peak; host
+times to larger ones than measured in 2025, widely; sequences, attention and clock response to those measured in 2025
+on the same GPU; watts to public operator medians. The slowdown of memory and the tail of token intervals have no
+measurement.
 """
 
 from __future__ import annotations
