@@ -21,6 +21,8 @@ from joulery.calibration.power.figures import power_figures, power_section
 from joulery.calibration.report import latency_figures, merge_into
 
 WIDTH = 132
+# Folder of the drawings, beside the page.
+FIGURES = "figures"
 
 # The lanes that are fitted; the last only to see how far another engine's rows are.
 LANES = ((ACCELERATORS[0], "VLLM"), (ACCELERATORS[1], "VLLM"), (ACCELERATORS[1], "TRTLLM"))
@@ -44,12 +46,12 @@ def run(*, out: Path, docs: Path | None, check: bool) -> int:
     found, power = calibrate(progress), calibrate_power()
     with _progress(progress, "DynamoLLM's tables, clock savings", STEPS) as done:
         tables = find(done=done)
-    text = document(found, power, tables)
-    if check and docs is not None:
-        if docs.exists() and docs.read_text() == text:
-            return 0
-        progress.print(f"{docs} is not current: joulery calibrate --write")
-        return 1
+    files = {} if docs is None else page_files(docs, found, power, tables)
+    if check:
+        stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
+        for path in stale:
+            progress.print(f"{path} is not current: joulery calibrate --write")
+        return 1 if stale else 0
     terminal = Console()
     terminal.width = max(terminal.width, WIDTH)
     terminal.print(
@@ -60,9 +62,19 @@ def run(*, out: Path, docs: Path | None, check: bool) -> int:
     )
     figures = {"latency": latency_figures(found), "power": power_figures(power), "dynamollm": tables.figures}
     merge_into(out, figures)
-    if docs is not None:
-        docs.write_text(text)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     return 0
+
+
+def page_files(docs: Path, found: Found, power: PowerFound, tables: Findings) -> dict[Path, str]:
+    """The page and its drawings, by path."""
+    # Only who writes the page needs the library that draws.
+    from joulery.calibration.drawings import drawings
+
+    drawn = {docs.parent / FIGURES / name: svg for name, svg in drawings(found, power).items()}
+    return {docs: document(found, power, tables), **drawn}
 
 
 def document(found: Found, power: PowerFound, tables: Findings) -> str:

@@ -35,6 +35,8 @@ TensorRT-LLM not replayed (it admits by whole answers) |
 
 Percent of the measured value, mean / max over rows; *published* is an independent prototype of the same law.
 
+![Modelled against measured TPOT and TTFT, each shape by the law of the others](figures/times-not-fitted.svg)
+
 """
 
 PARAMETERS = """

@@ -32,6 +32,8 @@ constant per deployment is h, what grows with the batch is b nd |
 | fitted | on lm-arena-chat alone, relative least squares, 90 to 700 W; no watts of gpqa are fitted. \
 Host times are from the times of both tasks, but where a row says otherwise |
 | published | an independent prototype on the same rows, by utilisation |
+
+![Modelled against measured watts, each model and the other task by laws without them](figures/watts-not-fitted.svg)
 """
 
 OTHERS = """
