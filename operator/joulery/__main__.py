@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from joulery import __version__
 from joulery.errors import JouleryError
+from joulery.profiling.commands import app as profile_app
 
 app = typer.Typer(
     name="joulery",
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(profile_app)
 
 
 @app.command()

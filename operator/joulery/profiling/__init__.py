@@ -1,0 +1,1 @@
+"""`joulery profile`: EnergyProfiles made from measured points, judged, shown and drawn."""
