@@ -27,24 +27,39 @@ _NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One setting of the client; lengths in tokens, nominal. The seed draws the lengths."""
+    """One setting of the client and of the engine under it; lengths in tokens, nominal.
+
+    The seed draws the lengths, from `shortest_share` of nominal up. Without `max_num_seqs` the engine's limit is
+    the number of clients.
+    """
 
     clients: int
     input_tokens: int
     output_tokens: int
     requests_per_client: int = REQUESTS_PER_CLIENT
     seed: int = 0
+    shortest_share: float = SHORTEST_SHARE
+    token_budget: int = TOKEN_BUDGET
+    max_num_seqs: int | None = None
 
     @property
     def requests(self) -> int:
         """All requests of the run."""
         return self.clients * self.requests_per_client
 
+    @property
+    def batch_limit(self) -> int:
+        """Most requests that run at once."""
+        return min(self.clients, self.max_num_seqs or self.clients)
+
     def lengths(self) -> tuple[Ints, Ints]:
         """Input and output tokens of every request, in the order in which they are sent."""
         rng = np.random.default_rng(self.seed)
-        nominal = (self.input_tokens, self.output_tokens)
-        drawn = [rng.integers(int(SHORTEST_SHARE * n), n + 1, self.requests) for n in nominal]
+        # An answer of one token has no time per output token.
+        nominal = ((self.input_tokens, 1), (self.output_tokens, 2))
+        drawn = [
+            rng.integers(max(int(self.shortest_share * n), least), n + 1, self.requests) for n, least in nominal
+        ]
         return drawn[0], drawn[1]
 
 
@@ -69,12 +84,12 @@ class Answers:
         return 1e-6 * float(((self.finish_ns - self.first_token_ns) / (self.output_tokens - 1)).mean())
 
 
-def engine_of(model: InstanceModel, load: Load, *, token_budget: int = TOKEN_BUDGET) -> Engine:
+def engine_of(model: InstanceModel, load: Load) -> Engine:
     """The engine as that benchmark starts it."""
     return Engine(
         model,
-        token_budget=token_budget,
-        max_num_seqs=load.clients,
+        token_budget=load.token_budget,
+        max_num_seqs=load.batch_limit,
         clock_mhz=model.max_clock_mhz,
         capacity_hint=2 * load.clients,
     )

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from joulery.calibration.client import TOKEN_BUDGET, Load, engine_of, play
+from joulery.calibration.client import Load, engine_of, play
 from joulery.serving.engine import Engine, InstanceModel
 from joulery.serving.parameters import (
     AcceleratorParameters,
@@ -30,8 +30,9 @@ from joulery.serving.parameters import (
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# An iteration takes 1 ns, 1 ns per decoded or prefilled token, 1 ns per context token and this per decode.
-_DECODE_NS = 1 << 21
+# An iteration takes 1 ns, 1 ns per decoded or prefilled token, 1 ns per context token and this per decode: more than
+# any KV cache holds tokens.
+_DECODE_NS = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def schedule_of(load: Load, kv_capacity_tokens: int) -> Schedule:
     enough = load.clients * (load.input_tokens + load.output_tokens + 1)
     if kv_capacity_tokens > enough:
         return schedule_of(load, enough)
-    engine = engine_of(_legible_engine(kv_capacity_tokens), load, token_budget=TOKEN_BUDGET)
+    engine = engine_of(_legible_engine(kv_capacity_tokens), load)
     reading = _Reading(engine)
     answers = play(engine, load, landed=reading.landed)
     end_ns = np.array(reading.end_ns, np.int64)

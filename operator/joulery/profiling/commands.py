@@ -53,3 +53,46 @@ def import_points(
 
     selection = Selection(model, engine, version, precision, task, accelerator, input_tokens)
     import_table(layout, file, selection, out)
+
+
+@app.command("fit")
+def fit(
+    points: Annotated[Path, typer.Argument(metavar="POINTS.csv", help="Measured points, one a row.")],
+    model: Annotated[str, typer.Option(help="The model that was measured, as pools name it.")],
+    like: Annotated[
+        list[str],
+        typer.Option(help=f"Devices, and parameters that the points do not tell. {_REFERENCE} Repeatable."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The EnergyProfile, YAML.")],
+    name: Annotated[str | None, typer.Option(help="Name of the object.  [default: from the model]")] = None,
+    engine_version: Annotated[str | None, typer.Option(help="Version of vLLM that was measured.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Of the weights, such as FP8.")] = None,
+    kv_cache_type: Annotated[str | None, typer.Option(help="Number format of the KV cache.")] = None,
+    weight_bytes: Annotated[int | None, typer.Option(min=1, help="Resident weights over all GPUs.")] = None,
+    streamed_weight_bytes: Annotated[int | None, typer.Option(min=1, help="Read per iteration.")] = None,
+    kv_bytes_per_token: Annotated[int | None, typer.Option(min=1, help="Over all GPUs.")] = None,
+    max_model_length: Annotated[int | None, typer.Option(min=1, help="Longest context, tokens.")] = None,
+    token_budget: Annotated[int, typer.Option(min=1, help="max_num_batched_tokens, as measured.")] = 8192,
+    max_num_seqs: Annotated[
+        int | None, typer.Option(min=1, help="As measured.  [default: as many as clients]")
+    ] = None,
+    shortest_share: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Lengths are uniform from this share of nominal; 1: fixed."),
+    ] = 0.8,
+    requests_per_client: Annotated[int, typer.Option(min=1, max=1000, help="Of the whole run.")] = 10,
+    limit: Annotated[
+        float, typer.Option(min=0.0, help="Largest mean error on points not fitted, percent.")
+    ] = 10.0,
+    accept: Annotated[bool, typer.Option("--accept", help="Write it although above the limit.")] = False,
+) -> None:
+    """Fit a profile to measured points by replaying the load generator; print its errors on points held out."""
+    from joulery.profiling.fitting import FitRequest, run
+    from joulery.profiling.replay import Client
+
+    client = Client(requests_per_client, shortest_share, token_budget, max_num_seqs)
+    request = FitRequest(
+        model, like, client, name, engine_version, precision, kv_cache_type, weight_bytes,
+        streamed_weight_bytes, kv_bytes_per_token, max_model_length,
+    )  # fmt: skip
+    run(points, request, out, limit_percent=limit, accept=accept)

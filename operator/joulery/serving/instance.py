@@ -86,7 +86,7 @@ class InstanceModel:
         tp, latency = self.tensor_parallel_size, self.profile.latency
         slower = 1.0 / max(self.profile.clock.bandwidth(phi), 1e-3)
         compute = latency.compute_token_ps.value / tp + latency.compute_token_undivided_ps.value
-        idle, host, streaming, attention, compute_w = _watts(self.profile, phi)
+        idle, host, streaming, attention, compute_w = watts_per_gpu(self.profile, phi)
         return ClockCoefficients(
             clock_mhz=clock_mhz,
             host_ns=_host_ns(latency, tp),
@@ -150,7 +150,7 @@ def _streaming_ns(latency: LatencyParameters, tp: int, slower: float) -> tuple[i
     return round(base * slower), round((base + step) * slower), round((base + later) * slower)
 
 
-def _watts(profile: AcceleratorProfile, phi: float) -> tuple[float, float, float, float, float]:
+def watts_per_gpu(profile: AcceleratorProfile, phi: float) -> tuple[float, float, float, float, float]:
     """Watts per GPU idle, in host, streaming, attention and compute time, each at most the board limit."""
     power, clock, limit = profile.power, profile.clock, profile.device.board_limit_w
     memory, compute = clock.memory_bound(phi), clock.compute_bound(phi)

@@ -161,6 +161,15 @@ class AcceleratorProfile:
     held_out_errors: tuple[HeldOutError, ...] = ()
 
 
+# Mean held-out errors up to this are what planning has room for: the emulated truth is as far off.
+HELD_OUT_LIMIT_PERCENT = 10.0
+
+
+def worst_mean_error(accelerator: AcceleratorProfile) -> HeldOutError | None:
+    """The held-out error of the largest mean; None where none is stated."""
+    return max(accelerator.held_out_errors, key=lambda e: e.mean_percent, default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelParameters:
     """Memory of the model; `weight_bytes` as resident, over all GPUs of an instance."""

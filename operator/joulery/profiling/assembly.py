@@ -1,0 +1,187 @@
+"""From fits to the parameters of a profile: value, range, grade and source of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from joulery.calibration.form import LatencyLaw
+from joulery.calibration.lanes import law_of_profile
+from joulery.profiling.held_out import TPOT, TTFT, WATTS, summary
+from joulery.profiling.latency_fit import LatencyFit, step_name
+from joulery.profiling.power_fit import KINDS, RESPONSES, PowerFit
+from joulery.serving.parameters import (
+    AcceleratorProfile,
+    ClockResponse,
+    EngineProfile,
+    Grade,
+    LatencyParameters,
+    ModelParameters,
+    Parameter,
+    PowerParameters,
+)
+
+# Field of the law, field of the profile, and how many of its units are one of the law's.
+_FIELDS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {
+        "host_base_ms": ("host_base_ns", 1e6),
+        "host_per_doubling_ms": ("host_per_doubling_ns", 1e6),
+        "compute_token_us": ("compute_token_ps", 1e6),
+        "compute_token_undivided_us": ("compute_token_undivided_ps", 1e6),
+        "context_token_ns": ("context_token_ps", 1e3),
+        "sequence_us": ("sequence_ns", 1e3),
+        "client_base_ms": ("client_base_ns", 1e6),
+        "client_per_gpu_ms": ("client_per_gpu_ns", 1e6),
+    }
+)
+_STEP_SCALE = 1e6
+_BY_WEIGHTS = ("compute_token_ps", "compute_token_undivided_ps", "weight_streaming_ns")
+_LONGEST_SOURCE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a fit rests on: the file's name, its points within the KV memory, and those of them with watts."""
+
+    file: str
+    points: int
+    points_with_watts: int
+
+
+def scaled_like(
+    like: EngineProfile, accelerator: str, model: ModelParameters, sizes: set[int]
+) -> AcceleratorProfile:
+    """What is taken from a profile for a model of other sizes: times that move bytes go by the bytes moved.
+
+    All of it is graded Assumed. Sizes that the profile lacks get the mean step of those that it has.
+    """
+    known = like.accelerators[accelerator]
+    weights = model.streamed_weight_bytes / like.parameters.streamed_weight_bytes
+    cache = model.kv_bytes_per_token / like.parameters.kv_bytes_per_token
+    latency = known.latency
+    steps = dict(latency.streaming_step_ns)
+    typical = next(iter(steps.values()))
+    mean_ns = sum(s.value for s in steps.values()) / len(steps)
+    for size in sizes - set(steps):
+        steps[size] = replace(typical.moved(mean_ns), source=f"mean of other sizes; {typical.source}")
+    scaled = {name: getattr(latency, name).scaled(weights) for name in _BY_WEIGHTS}
+    latency = replace(
+        latency,
+        **scaled,
+        context_token_ps=latency.context_token_ps.scaled(cache),
+        streaming_step_ns={size: steps[size].scaled(weights) for size in sorted(sizes)},
+    )
+    device = replace(known.device, tensor_parallel_sizes=tuple(sorted(sizes)))
+    return replace(known, device=device, latency=latency, held_out_errors=())
+
+
+def prior_law(base: AcceleratorProfile) -> LatencyLaw:
+    """The law of an accelerator that is not yet part of a profile."""
+    return law_of_profile(_Holder({base.device.name: base}), base.device.name)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    accelerators: Mapping[str, AcceleratorProfile]
+
+
+def assembled(
+    base: AcceleratorProfile, like: str, latency: LatencyFit, power: PowerFit | None, evidence: Evidence
+) -> AcceleratorProfile:
+    """The accelerator with what was found, and the rest as taken from the profile `like`."""
+    fitted = _latency(base.latency, like, latency, evidence)
+    return replace(
+        base,
+        latency=fitted,
+        power=_power(base, like, power, evidence),
+        clock=_clock(base.clock, like, power, evidence),
+        held_out_errors=(*latency.errors, *(power.errors if power else ())),
+    )
+
+
+def _latency(base: LatencyParameters, like: str, fit: LatencyFit, evidence: Evidence) -> LatencyParameters:
+    found: dict[str, Parameter] = {"weight_streaming_ns": taken(base.weight_streaming_ns, like)}
+    for law_name, (name, scale) in _FIELDS.items():
+        quantity = TTFT if law_name.startswith("client") else TPOT
+        found[name] = _found(
+            getattr(base, name), law_name, scale, fit, like, _source(fit, quantity, evidence)
+        )
+    steps = {
+        size: _found(step, step_name(size), _STEP_SCALE, fit, like, _source(fit, TPOT, evidence))
+        for size, step in base.streaming_step_ns.items()
+    }
+    return LatencyParameters(streaming_step_ns=steps, **found)
+
+
+def _found(
+    base: Parameter, name: str, scale: float, fit: LatencyFit | PowerFit, like: str, source: str
+) -> Parameter:
+    if name not in fit.estimate.standard_errors:
+        return taken(base, like)
+    low, high = fit.range_of(name)
+    value = fit.estimate.values[name]
+    return Parameter(scale * value, scale * low, scale * high, Grade.MEASURED, source)
+
+
+def taken(base: Parameter, like: str) -> Parameter:
+    """A parameter of another profile, known there and assumed here."""
+    return replace(
+        base, grade=Grade.ASSUMED, source=_cut(f"from {like}, not told by the points: {base.source}")
+    )
+
+
+def _power(base: AcceleratorProfile, like: str, fit: PowerFit | None, evidence: Evidence) -> PowerParameters:
+    known = base.power
+    idle = {name: taken(getattr(known, name), like) for name in ("idle_empty_w", "idle_loaded_w")}
+    if fit is None:
+        return replace(known, **idle, **{name: taken(getattr(known, name), like) for name in KINDS})
+    kinds = {name: _watts(base, name, fit, like, evidence) for name in KINDS}
+    return replace(known, **idle, **kinds)
+
+
+def _watts(base: AcceleratorProfile, name: str, fit: PowerFit, like: str, evidence: Evidence) -> Parameter:
+    """Powers are sought above idle and kept within idle and the board's limit."""
+    idle_w, limit_w = base.power.idle_loaded_w.value, base.device.board_limit_w
+    value_w: float = getattr(fit.power, name).value
+    told = f"{evidence.points_with_watts} points with watts of {evidence.file}, {summary(fit.errors, WATTS)}"
+    if name in fit.estimate.standard_errors:
+        low, high = (min(idle_w + w, limit_w) for w in fit.range_of(name))
+        return Parameter(
+            value_w, min(low, value_w), max(high, value_w), Grade.MEASURED, _cut(f"fit of {told}")
+        )
+    known: Parameter = getattr(base.power, name)
+    above_w = known.value - idle_w
+    factor = (value_w - idle_w) / above_w if above_w > 0.0 else 1.0
+    low, high = (min(idle_w + factor * max(w - idle_w, 0.0), limit_w) for w in (known.low, known.high))
+    source = _cut(f"{like} times {factor:.2f} above idle by {told}: {known.source}")
+    return Parameter(value_w, min(low, value_w), max(high, value_w), Grade.INTERPOLATED, source)
+
+
+def _clock(base: ClockResponse, like: str, fit: PowerFit | None, evidence: Evidence) -> ClockResponse:
+    names = base.__dataclass_fields__
+    response = {name: taken(getattr(base, name), like) for name in names}
+    for name in RESPONSES:
+        if fit is not None and name in fit.estimate.standard_errors:
+            source = f"fit of {evidence.points_with_watts} points with watts of {evidence.file}"
+            low, high = fit.range_of(name)
+            value = getattr(fit.clock, name).value
+            high = min(high, 0.99) if name == "memory_floor" else high
+            response[name] = Parameter(
+                value,
+                min(low, value),
+                max(high, value),
+                Grade.MEASURED,
+                f"{source}, {summary(fit.errors, WATTS)}",
+            )
+    return ClockResponse(**response)
+
+
+def _source(fit: LatencyFit, quantity: str, evidence: Evidence) -> str:
+    return _cut(
+        f"fit of {evidence.points} points of {evidence.file}, {quantity} {summary(fit.errors, quantity)}"
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SOURCE else f"{text[: _LONGEST_SOURCE - 3]}..."

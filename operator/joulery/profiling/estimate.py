@@ -1,0 +1,95 @@
+"""Least squares that knows what its data cannot tell: parameters that the points do not decide are given up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares  # type: ignore[import-untyped]
+
+from joulery.calibration.fit import SOFT_ERROR
+
+Floats = npt.NDArray[np.float64]
+Residuals = Callable[[Mapping[str, float]], Floats]
+
+# Times and watts are not measured better than this, so that a perfect fit does not decide what no data can.
+_LEAST_NOISE = 0.01
+# A standard error above this share of the value, or of where it started, decides nothing.
+UNDECIDED_SHARE = 0.5
+_LARGEST_FACTOR = 20.0
+_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A parameter to be found, and a plausible value above 0: the scale of the search, and what stays if given up."""
+
+    name: str
+    prior: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Values of all parameters; standard errors of those that the data decided, the others are as before."""
+
+    values: Mapping[str, float]
+    standard_errors: Mapping[str, float]
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """Parameters that kept their prior."""
+        return frozenset(self.values) - frozenset(self.standard_errors)
+
+
+def estimate(unknowns: Sequence[Unknown], residuals: Residuals, *, decide: bool = True) -> Estimate:
+    """Fit relative residuals by soft L1.
+
+    Args:
+        unknowns: what is sought, the least certain first: of several that the data leave open the first is given up.
+        residuals: logarithms of model over measured, for values by name.
+        decide: whether parameters may be given up.
+    """
+    priors = {u.name: u.prior for u in unknowns}
+    sought = list(priors)
+    while sought:
+        factors, errors = _solve(sought, priors, residuals)
+        open_ones = [
+            name
+            for name, factor, error in zip(sought, factors, errors, strict=True)
+            if not error <= UNDECIDED_SHARE * max(factor, 1.0)
+        ]
+        if not (decide and open_ones):
+            values = {n: priors[n] * f for n, f in zip(sought, factors, strict=True)}
+            spread = {n: priors[n] * e for n, e in zip(sought, errors, strict=True)}
+            return Estimate(priors | values, spread)
+        sought.remove(open_ones[0])
+    return Estimate(priors, {})
+
+
+def _solve(
+    names: Sequence[str], priors: Mapping[str, float], residuals: Residuals
+) -> tuple[list[float], list[float]]:
+    """Factors of the priors and their standard errors."""
+
+    def of_factors(factors: Floats) -> Floats:
+        return residuals({**priors, **{n: priors[n] * float(f) for n, f in zip(names, factors, strict=True)}})
+
+    options = {"loss": "soft_l1", "f_scale": SOFT_ERROR, "xtol": _TOLERANCE, "ftol": _TOLERANCE}
+    found = least_squares(of_factors, np.ones(len(names)), bounds=(0.0, _LARGEST_FACTOR), **options)
+    freedom = max(len(found.fun) - len(names), 1)
+    noise = max(math.sqrt(2.0 * found.cost / freedom), _LEAST_NOISE)
+    return found.x.tolist(), (noise * _spread(found.jac)).tolist()
+
+
+def _spread(jacobian: Floats) -> Floats:
+    """Square roots of the diagonal of (J'J)^-1, huge where columns cannot be told apart."""
+    _, singular, rows = np.linalg.svd(jacobian, full_matrices=False)
+    least = 1e-12 * max(float(singular[0]), 1e-12)
+    missing = jacobian.shape[1] - len(singular)
+    if missing > 0:
+        return np.full(jacobian.shape[1], math.inf)
+    spread: Floats = np.sqrt(((rows / np.maximum(singular, least)[:, None]) ** 2).sum(axis=0))
+    return spread

@@ -1,0 +1,67 @@
+"""Which points a fit is kept from, and its errors on them: shape by shape where that leaves enough, else by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from joulery.profiling.replay import Run
+from joulery.serving.parameters import HeldOutError
+
+TPOT, TTFT, WATTS = "TimePerOutputToken", "TimeToFirstToken", "WattsPerGPU"
+BY_ROWS = "rows, a fifth in turn"
+OUT_OF_MEMORY = "out of KV memory"
+_ROW_FOLDS = 5
+# More shapes than this are the lengths of real answers, not settings of a benchmark.
+_MOST_SHAPES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Runs that a fit does not see, those that it does, and what the former have in common."""
+
+    name: str
+    held: tuple[Run, ...]
+    kept: tuple[Run, ...]
+
+
+def folds_of(runs: Sequence[Run], enough: Callable[[Sequence[Run]], bool]) -> tuple[Fold, ...]:
+    """Folds whose kept runs are enough each; empty where even a fifth of the rows cannot be spared."""
+    by_shape = _split(runs, [r.point.shape for r in runs])
+    if 2 <= len(by_shape) <= _MOST_SHAPES and all(enough(f.kept) for f in by_shape):
+        return by_shape
+    ordered = sorted(runs, key=lambda r: (r.point.tensor_parallel_size, r.point.concurrency, r.point.shape))
+    by_rows = _split(ordered, [str(i % _ROW_FOLDS) for i in range(len(ordered))])
+    by_rows = tuple(Fold(BY_ROWS, f.held, f.kept) for f in by_rows)
+    return by_rows if len(by_rows) >= 2 and all(enough(f.kept) for f in by_rows) else ()
+
+
+def _split(runs: Sequence[Run], labels: Sequence[str]) -> tuple[Fold, ...]:
+    return tuple(
+        Fold(
+            name,
+            tuple(r for r, label in zip(runs, labels, strict=True) if label == name),
+            tuple(r for r, label in zip(runs, labels, strict=True) if label != name),
+        )
+        for name in dict.fromkeys(labels)
+    )
+
+
+def errors_by_name(quantity: str, found: Iterable[tuple[str, float]]) -> tuple[HeldOutError, ...]:
+    """Errors from relative errors, each with the name of what it was held out with."""
+    by_name: dict[str, list[float]] = {}
+    for name, error in found:
+        by_name.setdefault(name, []).append(100.0 * abs(error))
+    return tuple(
+        HeldOutError(quantity, name, len(errors), sum(errors) / len(errors), max(errors))
+        for name, errors in by_name.items()
+    )
+
+
+def summary(errors: Sequence[HeldOutError], quantity: str) -> str:
+    """The errors of a quantity in words, over all that was held out."""
+    of = [e for e in errors if e.quantity == quantity and e.held_out != OUT_OF_MEMORY]
+    if not of:
+        return "none held out"
+    mean = sum(e.points * e.mean_percent for e in of) / sum(e.points for e in of)
+    return f"held-out error {mean:.1f} % mean, {max(e.max_percent for e in of):.1f} % max"
