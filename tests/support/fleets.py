@@ -21,6 +21,7 @@ from joulery.planner.decide import Decision, decide
 from joulery.planner.history import History
 from joulery.planner.settings import PlannerSettings
 from joulery.serving.mix import LengthMix
+from joulery.serving.parameters import HeldOutError
 from joulery.serving.points import LOAD_GRID, OperatingPoints
 
 H100 = "H100-SXM-80GB"
@@ -305,6 +306,7 @@ class Accelerator:
     """One accelerator of a made-up profile."""
 
     device: Device = Device()
+    held_out_errors: tuple[HeldOutError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

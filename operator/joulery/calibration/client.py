@@ -58,7 +58,8 @@ class Load:
         # An answer of one token has no time per output token.
         nominal = ((self.input_tokens, 1), (self.output_tokens, 2))
         drawn = [
-            rng.integers(max(int(self.shortest_share * n), least), n + 1, self.requests) for n, least in nominal
+            rng.integers(max(int(self.shortest_share * n), least), n + 1, self.requests)
+            for n, least in nominal
         ]
         return drawn[0], drawn[1]
 

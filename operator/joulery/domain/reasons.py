@@ -21,6 +21,7 @@ PROFILE_LACKS_VARIANT = "ProfileLacksVariant"
 # ProfileAccurate, and what was made of one window of measured latency
 PROFILE_CONFIRMED = "ProfileConfirmed"
 PROFILE_OPTIMISTIC = "ProfileOptimistic"
+PROFILE_ERROR_LARGE = "ProfileErrorLarge"
 WINDOW_KEPT = "WindowKept"
 WINDOW_MISSED = "WindowMissed"
 WINDOW_SKIPPED = "WindowSkipped"

@@ -159,7 +159,7 @@ def profile_missing(view: PoolView) -> Verdict:
     name = view.pool.profile_name
     message = (
         f"EnergyProfile {name!r} does not exist, so pool {view.key} is observed and not planned; "
-        f"make one with `joulery profile --engine {view.pool.engine.type} --name {name}` or "
+        f"make one with `joulery profile fit POINTS.csv --model MODEL --name {name}` or "
         f"name one that exists"
     )
     return Verdict(reasons.PROFILE_MISSING, message)

@@ -1,4 +1,4 @@
-"""What users are told about a profile that measured latency contradicts, and of instances added to it."""
+"""What users are told about a profile that is known to be off, and of instances added to it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from joulery.domain.memory import VariantMemory
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.history import PoolHistory
 from joulery.planner.view import PoolView
+from joulery.serving.parameters import HELD_OUT_LIMIT_PERCENT, EngineProfile, worst_mean_error
 
 
 def accuracy_finding(view: PoolView) -> Finding | None:
-    """The condition `ProfileAccurate`; None until a window of latency was judged on this profile."""
-    known = [v for v in view.past.memory.variants if v.derate.profile is not None]
-    if not known or view.profile is None:
+    """The condition `ProfileAccurate`.
+
+    None until a window of latency was judged on this profile, but where the profile itself states large errors.
+    """
+    if view.profile is None:
         return None
     condition = ConditionType.PROFILE_ACCURATE
+    known = [v for v in view.past.memory.variants if v.derate.profile is not None]
     optimistic = [v for v in known if v.derate.optimistic_since_s is not None]
     if optimistic:
         verdict = Verdict(reasons.PROFILE_OPTIMISTIC, _optimistic(view, optimistic))
         return Finding(condition, ConditionStatus.FALSE, verdict)
+    if (stated := _stated_error(view, view.profile)) is not None:
+        return Finding(condition, ConditionStatus.FALSE, stated)
+    if not known:
+        return None
     judged = ", ".join(v.variant for v in known)
     message = (
         f"measured latency of pool {view.key} bears out EnergyProfile {view.pool.profile_name!r} for {judged}"
@@ -44,12 +52,29 @@ def reinforcement_told(view: PoolView, before: PoolHistory | None) -> tuple[Verd
     return (Verdict(reasons.REINFORCEMENT_ENDED, message),)
 
 
+def _stated_error(view: PoolView, profile: EngineProfile) -> Verdict | None:
+    """What to say of a profile that was accepted although it misses points that it was not fitted to."""
+    for name in dict.fromkeys(v.accelerator for v in view.pool.variants):
+        known = profile.accelerators.get(name)
+        worst = worst_mean_error(known) if known is not None else None
+        if worst is not None and worst.mean_percent > HELD_OUT_LIMIT_PERCENT:
+            message = (
+                f"EnergyProfile {view.pool.profile_name!r} of pool {view.key} states an error of "
+                f"{worst.mean_percent:.1f} % on average in {worst.quantity} on {name} for points that it was not "
+                f"fitted to ({worst.held_out}), above {HELD_OUT_LIMIT_PERCENT:g} %: plans and savings are that uncertain; "
+                f"measure more points (joulery profile fit), create the result under a new name and set "
+                f"spec.profileRef to it"
+            )
+            return Verdict(reasons.PROFILE_ERROR_LARGE, message)
+    return None
+
+
 def _optimistic(view: PoolView, variants: list[VariantMemory]) -> str:
     each = "; ".join(_variant(v) for v in variants)
     return (
         f"EnergyProfile {view.pool.profile_name!r} is faster than pool {view.key} measures at equal load: {each}. "
         f"Capacity and clock tables follow the measured speed, at the price of energy; calibrate the engine as it "
-        f"runs (joulery profile), create the result under a new name and set spec.profileRef to it"
+        f"runs (joulery profile fit), create the result under a new name and set spec.profileRef to it"
     )
 
 

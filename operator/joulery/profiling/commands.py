@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from joulery.serving.parameters import HELD_OUT_LIMIT_PERCENT
+
 app = typer.Typer(
     name="profile",
     help="Make EnergyProfiles from measured points; judge, show and draw them.",
@@ -83,7 +85,7 @@ def fit(
     requests_per_client: Annotated[int, typer.Option(min=1, max=1000, help="Of the whole run.")] = 10,
     limit: Annotated[
         float, typer.Option(min=0.0, help="Largest mean error on points not fitted, percent.")
-    ] = 10.0,
+    ] = HELD_OUT_LIMIT_PERCENT,
     accept: Annotated[bool, typer.Option("--accept", help="Write it although above the limit.")] = False,
 ) -> None:
     """Fit a profile to measured points by replaying the load generator; print its errors on points held out."""

@@ -15,20 +15,31 @@ from joulery.calibration.fit import SOFT_ERROR
 Floats = npt.NDArray[np.float64]
 Residuals = Callable[[Mapping[str, float]], Floats]
 
+# A fit may find so many times the prior.
+_LARGEST_FACTOR = 20.0
 # Times and watts are not measured better than this, so that a perfect fit does not decide what no data can.
 _LEAST_NOISE = 0.01
 # A standard error above this share of the value, or of where it started, decides nothing.
 UNDECIDED_SHARE = 0.5
-_LARGEST_FACTOR = 20.0
 _TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A parameter to be found, and a plausible value above 0: the scale of the search, and what stays if given up."""
+    """A parameter to be found between bounds.
+
+    `prior` is a plausible value above 0: the scale of the search, its start, and what stays if it is given up.
+    """
 
     name: str
     prior: float
+    least: float = 0.0
+    most: float = math.inf
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Bounds as factors of the prior."""
+        return self.least / self.prior, min(self.most / self.prior, _LARGEST_FACTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +64,37 @@ def estimate(unknowns: Sequence[Unknown], residuals: Residuals, *, decide: bool 
         decide: whether parameters may be given up.
     """
     priors = {u.name: u.prior for u in unknowns}
-    sought = list(priors)
+    sought = list(unknowns)
     while sought:
         factors, errors = _solve(sought, priors, residuals)
         open_ones = [
-            name
-            for name, factor, error in zip(sought, factors, errors, strict=True)
+            unknown
+            for unknown, factor, error in zip(sought, factors, errors, strict=True)
             if not error <= UNDECIDED_SHARE * max(factor, 1.0)
         ]
         if not (decide and open_ones):
-            values = {n: priors[n] * f for n, f in zip(sought, factors, strict=True)}
-            spread = {n: priors[n] * e for n, e in zip(sought, errors, strict=True)}
+            values = {u.name: u.prior * f for u, f in zip(sought, factors, strict=True)}
+            spread = {u.name: u.prior * e for u, e in zip(sought, errors, strict=True)}
             return Estimate(priors | values, spread)
         sought.remove(open_ones[0])
     return Estimate(priors, {})
 
 
 def _solve(
-    names: Sequence[str], priors: Mapping[str, float], residuals: Residuals
+    sought: Sequence[Unknown], priors: Mapping[str, float], residuals: Residuals
 ) -> tuple[list[float], list[float]]:
     """Factors of the priors and their standard errors."""
 
     def of_factors(factors: Floats) -> Floats:
-        return residuals({**priors, **{n: priors[n] * float(f) for n, f in zip(names, factors, strict=True)}})
+        moved = {u.name: u.prior * float(f) for u, f in zip(sought, factors, strict=True)}
+        return residuals({**priors, **moved})
 
+    bounds = np.array([u.bounds for u in sought]).T
+    # The search starts inside of the bounds: a prior may be one.
+    start = np.clip(np.ones(len(sought)), bounds[0] + 1e-3, bounds[1] - 1e-3)
     options = {"loss": "soft_l1", "f_scale": SOFT_ERROR, "xtol": _TOLERANCE, "ftol": _TOLERANCE}
-    found = least_squares(of_factors, np.ones(len(names)), bounds=(0.0, _LARGEST_FACTOR), **options)
-    freedom = max(len(found.fun) - len(names), 1)
+    found = least_squares(of_factors, start, bounds=(bounds[0], bounds[1]), **options)
+    freedom = max(len(found.fun) - len(sought), 1)
     noise = max(math.sqrt(2.0 * found.cost / freedom), _LEAST_NOISE)
     return found.x.tolist(), (noise * _spread(found.jac)).tolist()
 

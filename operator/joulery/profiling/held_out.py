@@ -12,8 +12,9 @@ TPOT, TTFT, WATTS = "TimePerOutputToken", "TimeToFirstToken", "WattsPerGPU"
 BY_ROWS = "rows, a fifth in turn"
 OUT_OF_MEMORY = "out of KV memory"
 _ROW_FOLDS = 5
-# More shapes than this are the lengths of real answers, not settings of a benchmark.
+# Shapes of fewer rows, or more of them, are the lengths of real answers, not settings of a benchmark.
 _MOST_SHAPES = 8
+_LEAST_ROWS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class Fold:
 def folds_of(runs: Sequence[Run], enough: Callable[[Sequence[Run]], bool]) -> tuple[Fold, ...]:
     """Folds whose kept runs are enough each; empty where even a fifth of the rows cannot be spared."""
     by_shape = _split(runs, [r.point.shape for r in runs])
-    if 2 <= len(by_shape) <= _MOST_SHAPES and all(enough(f.kept) for f in by_shape):
+    is_benchmark = 2 <= len(by_shape) <= _MOST_SHAPES and min(len(f.held) for f in by_shape) >= _LEAST_ROWS
+    if is_benchmark and all(enough(f.kept) for f in by_shape):
         return by_shape
     ordered = sorted(runs, key=lambda r: (r.point.tensor_parallel_size, r.point.concurrency, r.point.shape))
     by_rows = _split(ordered, [str(i % _ROW_FOLDS) for i in range(len(ordered))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,14 @@ Floats = npt.NDArray[np.float64]
 
 # Powers above idle, the least certain first, and responses to the clock that watts at several clocks tell.
 KINDS = ("host_w", "decode_attention_w", "weight_streaming_w", "compute_w")
-RESPONSES = ("memory_floor", "compute_exponent")
 FACTOR = "factor"
 _LEAST_CLOCKS = 3
+_LEAST_PRIOR = 1e-3
 # A response fitted outside of these would let watts fall as clocks rise, or vanish.
-_RESPONSE_BOUNDS: Mapping[str, tuple[float, float]] = {
-    "memory_floor": (0.0, 0.99),
-    "compute_exponent": (1.0, 4.0),
-}
+_RESPONSE_BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"memory_floor": (0.0, 0.99), "compute_exponent": (1.0, 4.0)}
+)
+RESPONSES = tuple(_RESPONSE_BOUNDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +72,13 @@ def fit_power(
 def _unknowns(runs: Sequence[Run], base: AcceleratorProfile) -> Iterator[Unknown]:
     clocks = {r.phi for r in runs}
     if len(clocks) >= _LEAST_CLOCKS:
-        yield from (Unknown(n, getattr(base.clock, n).value) for n in RESPONSES)
+        for name, (least, most) in _RESPONSE_BOUNDS.items():
+            known = min(max(getattr(base.clock, name).value, least), most)
+            yield Unknown(name, known or _LEAST_PRIOR, least, most)
     idle_w = base.power.idle_loaded_w.value
+    most_w = base.device.board_limit_w - idle_w
     for name in KINDS:
-        yield Unknown(name, max(getattr(base.power, name).value - idle_w, 1.0))
+        yield Unknown(name, max(getattr(base.power, name).value - idle_w, _LEAST_PRIOR), most=most_w)
 
 
 def _fit(
@@ -116,9 +120,9 @@ def _with(base: AcceleratorProfile, values: Mapping[str, float]) -> AcceleratorP
         known = getattr(base.power, name)
         above_w = values.get(name, factor * (known.value - idle_w))
         powers[name] = known.moved(min(idle_w + above_w, limit_w))
-    for name, (low, high) in _RESPONSE_BOUNDS.items():
+    for name in RESPONSES:
         if name in values:
-            responses[name] = getattr(base.clock, name).moved(min(max(values[name], low), high))
+            responses[name] = getattr(base.clock, name).moved(values[name])
     return replace(base, power=replace(base.power, **powers), clock=replace(base.clock, **responses))
 
 

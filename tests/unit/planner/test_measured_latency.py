@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fleets import CHAT, PROFILES, Cluster, demand, poll, pool, variant
+from fleets import CHAT, H100, PROFILES, Accelerator, Cluster, MadeUpProfile, demand, poll, pool, variant
 from joulery.domain import reasons
 from joulery.domain.demand import Demand, LatencyReport
 from joulery.domain.memory import Derate
@@ -15,6 +15,7 @@ from joulery.domain.pool import Knob, Mode
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.decide import Decision
 from joulery.planner.history import History
+from joulery.serving.parameters import HeldOutError
 
 STALE = Verdict(reasons.METRICS_STALE, "no sample for 90 s")
 SLO = Finding(ConditionType.SLO_MET, ConditionStatus.FALSE, Verdict(reasons.SLO_MISSED, "missed"))
@@ -94,6 +95,27 @@ def test_a_profile_that_holds_is_confirmed_and_one_never_judged_is_not_spoken_of
     decision, _ = played(cluster, steady(cluster, 99.9), 10, history)
     told = accuracy(decision)
     assert told is not None and told.verdict.reason == reasons.PROFILE_CONFIRMED
+
+
+def test_a_profile_that_states_large_errors_is_named_with_error_and_cure_before_any_latency_is_seen() -> None:
+    errors = (
+        HeldOutError("TimePerOutputToken", "1024/8192", 14, 6.1, 30.0),
+        HeldOutError("WattsPerGPU", "rows, a fifth in turn", 12, 13.4, 20.0),
+    )
+    cluster = one_size()
+
+    def told_of(stated: tuple[HeldOutError, ...]) -> Finding | None:
+        profiles = {"model": MadeUpProfile(accelerators={H100: Accelerator(held_out_errors=stated)})}
+        load = {CHAT: measured(cluster, 12.0, 99.9)}
+        return accuracy(poll(cluster, load, History.empty(), profiles=profiles))
+
+    assert told_of(errors[:1]) is None
+    told = told_of(errors)
+    assert told is not None and told.status is ConditionStatus.FALSE
+    assert told.verdict.reason == reasons.PROFILE_ERROR_LARGE
+    for part in ("'model'", "team/chat", "13.4 % on average in WattsPerGPU", "a fifth in turn", "above 10 %"):
+        assert part in told.verdict.message
+    assert "joulery profile fit" in told.verdict.message
 
 
 @pytest.mark.parametrize(
