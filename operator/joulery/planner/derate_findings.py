@@ -61,8 +61,8 @@ def _stated_error(view: PoolView, profile: EngineProfile) -> Verdict | None:
             message = (
                 f"EnergyProfile {view.pool.profile_name!r} of pool {view.key} states an error of "
                 f"{worst.mean_percent:.1f} % on average in {worst.quantity} on {name} for points that it was not "
-                f"fitted to ({worst.held_out}), above {HELD_OUT_LIMIT_PERCENT:g} %: plans and savings are that uncertain; "
-                f"measure more points (joulery profile fit), create the result under a new name and set "
+                f"fitted to ({worst.held_out}), above {HELD_OUT_LIMIT_PERCENT:g} %: plans and savings are that "
+                f"uncertain; measure more points (joulery profile fit), create the result under a new name and set "
                 f"spec.profileRef to it"
             )
             return Verdict(reasons.PROFILE_ERROR_LARGE, message)

@@ -21,6 +21,7 @@ _LARGEST_FACTOR = 20.0
 _LEAST_NOISE = 0.01
 # A standard error above this share of the value, or of where it started, decides nothing.
 UNDECIDED_SHARE = 0.5
+_AT_BOUND = 0.01
 _TOLERANCE = 1e-10
 
 
@@ -28,7 +29,8 @@ _TOLERANCE = 1e-10
 class Unknown:
     """A parameter to be found between bounds.
 
-    `prior` is a plausible value above 0: the scale of the search, its start, and what stays if it is given up.
+    `prior` is a plausible value above 0: the scale of the search, its start, and what stays if it is given up. Where
+    `least` is above 0 the bounds are those of what can be: a fit that ends at one has found nothing.
     """
 
     name: str
@@ -40,6 +42,13 @@ class Unknown:
     def bounds(self) -> tuple[float, float]:
         """Bounds as factors of the prior."""
         return self.least / self.prior, min(self.most / self.prior, _LARGEST_FACTOR)
+
+    def is_decided(self, factor: float, standard_error: float) -> bool:
+        """Whether the data tell it; both are factors of the prior."""
+        if not standard_error <= UNDECIDED_SHARE * max(factor, 1.0):
+            return False
+        low, high = self.bounds
+        return self.least == 0.0 or low + _AT_BOUND < factor < high - _AT_BOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ def estimate(unknowns: Sequence[Unknown], residuals: Residuals, *, decide: bool 
         open_ones = [
             unknown
             for unknown, factor, error in zip(sought, factors, errors, strict=True)
-            if not error <= UNDECIDED_SHARE * max(factor, 1.0)
+            if not unknown.is_decided(factor, error)
         ]
         if not (decide and open_ones):
             values = {u.name: u.prior * f for u, f in zip(sought, factors, strict=True)}

@@ -24,6 +24,9 @@ _OVER_SIZES = ("client_per_gpu_ms", "compute_token_undivided_us", "host_per_doub
 _AT_ANY_SIZE = ("sequence_us", "client_base_ms", "context_token_ns", "host_base_ms", "compute_token_us")
 _OF_TTFT = ("client_per_gpu_ms", "client_base_ms")
 _LEAST_PRIOR = 1e-3
+# Times that no engine is without, and how far they may be from the known profile's, scaled by bytes.
+_NEVER_NOTHING = ("host_base_ms", "compute_token_us", "context_token_ns")
+_PLAUSIBLE_FACTOR = 5.0
 # Twice as many measured values as parameters, so that held-out errors mean something.
 _VALUES_PER_PARAMETER = 2
 
@@ -119,14 +122,21 @@ def _unknowns(runs: Sequence[Run], prior: LatencyLaw) -> Iterator[Unknown]:
     has_ttft = any(r.point.ttft_ms is not None for r in runs)
     names = [*(_OVER_SIZES if len(sizes) > 1 else ()), *_AT_ANY_SIZE]
     scalars = [n for n in names if has_ttft or n not in _OF_TTFT]
-    for name in scalars[: -len(_AT_ANY_SIZE)]:
-        yield Unknown(name, max(getattr(prior, name), _LEAST_PRIOR))
+    for name in (n for n in scalars if n in _OVER_SIZES):
+        yield _unknown(name, getattr(prior, name))
     for size in sizes:
         batches = [r.point.concurrency for r in runs if r.point.tensor_parallel_size == size]
         if max(batches) > FIRST_STEP_TOKENS:
-            yield Unknown(step_name(size), max(prior.streaming_step_ms[size], _LEAST_PRIOR))
-    for name in scalars[-len(_AT_ANY_SIZE) :]:
-        yield Unknown(name, max(getattr(prior, name), _LEAST_PRIOR))
+            yield _unknown(step_name(size), prior.streaming_step_ms[size])
+    for name in (n for n in scalars if n in _AT_ANY_SIZE):
+        yield _unknown(name, getattr(prior, name))
+
+
+def _unknown(name: str, prior: float) -> Unknown:
+    known = max(prior, _LEAST_PRIOR)
+    if name in _NEVER_NOTHING:
+        return Unknown(name, known, known / _PLAUSIBLE_FACTOR, known * _PLAUSIBLE_FACTOR)
+    return Unknown(name, known)
 
 
 def _law(prior: LatencyLaw, values: Mapping[str, float]) -> LatencyLaw:
