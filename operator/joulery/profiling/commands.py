@@ -15,6 +15,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+# How the load generator and the engine's limits are declared, for all commands that replay them.
+TokenBudget = Annotated[int, typer.Option(min=1, help="max_num_batched_tokens, as measured.")]
+MaxNumSeqs = Annotated[int | None, typer.Option(min=1, help="As measured.  [default: as many as clients]")]
+ShortestShare = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Lengths are uniform from this share of nominal; 1: fixed.")
+]
+RequestsPerClient = Annotated[int, typer.Option(min=1, max=1000, help="Of the whole run.")]
+
 _REFERENCE = "A profile's YAML file, or the name of a profile that ships."
 
 
@@ -74,15 +82,10 @@ def fit(
     streamed_weight_bytes: Annotated[int | None, typer.Option(min=1, help="Read per iteration.")] = None,
     kv_bytes_per_token: Annotated[int | None, typer.Option(min=1, help="Over all GPUs.")] = None,
     max_model_length: Annotated[int | None, typer.Option(min=1, help="Longest context, tokens.")] = None,
-    token_budget: Annotated[int, typer.Option(min=1, help="max_num_batched_tokens, as measured.")] = 8192,
-    max_num_seqs: Annotated[
-        int | None, typer.Option(min=1, help="As measured.  [default: as many as clients]")
-    ] = None,
-    shortest_share: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="Lengths are uniform from this share of nominal; 1: fixed."),
-    ] = 0.8,
-    requests_per_client: Annotated[int, typer.Option(min=1, max=1000, help="Of the whole run.")] = 10,
+    token_budget: TokenBudget = 8192,
+    max_num_seqs: MaxNumSeqs = None,
+    shortest_share: ShortestShare = 0.8,
+    requests_per_client: RequestsPerClient = 10,
     limit: Annotated[
         float, typer.Option(min=0.0, help="Largest mean error on points not fitted, percent.")
     ] = HELD_OUT_LIMIT_PERCENT,
@@ -98,3 +101,20 @@ def fit(
         streamed_weight_bytes, kv_bytes_per_token, max_model_length,
     )  # fmt: skip
     run(points, request, out, limit_percent=limit, accept=accept)
+
+
+@app.command("plot")
+def plot(
+    profile: Annotated[str, typer.Argument(metavar="FILE|NAME", help=_REFERENCE)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page, HTML that opens offline.")],
+    points: Annotated[Path | None, typer.Option(help="Measured points to draw over the model.")] = None,
+    token_budget: TokenBudget = 8192,
+    max_num_seqs: MaxNumSeqs = None,
+    shortest_share: ShortestShare = 0.8,
+    requests_per_client: RequestsPerClient = 10,
+) -> None:
+    """Draw times, watts and joules per token against load and clock, with bands."""
+    from joulery.profiling.plotting import run
+    from joulery.profiling.replay import Client
+
+    run(profile, points, Client(requests_per_client, shortest_share, token_budget, max_num_seqs), out)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from joulery.errors import ConfigError
@@ -20,6 +18,7 @@ from joulery.profiling.files import Manifest, profile_at, write_whole
 from joulery.profiling.latency_fit import fit_latency
 from joulery.profiling.points import MeasuredPoint, read_points
 from joulery.profiling.power_fit import fit_power
+from joulery.profiling.progress import progress
 from joulery.profiling.replay import Client, Run, run_of
 from joulery.serving.instance import kv_capacity_tokens
 from joulery.serving.parameters import (
@@ -90,7 +89,7 @@ def fitted_profile(
         accelerators={},
     )
     names = dict.fromkeys(p.accelerator for p in points)
-    with _progress(told, len(points) + 3 * len(names)) as done:
+    with progress(told, "replaying and fitting", len(points) + 3 * len(names)) as done:
         fitted = {
             name: _fitted(
                 [p for p in points if p.accelerator == name], by_device[name], shell, request, file, done
@@ -196,16 +195,6 @@ def _comments(
     )
     for error in excess:
         yield f"Accepted although the {_in_words(error)}, above the limit of {limit_percent:g} %."
-
-
-@contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
-    """A bar that the yielded function moves by one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("replaying and fitting", total=total)
-        yield lambda: bar.advance(task)
-        bar.update(task, completed=total)
 
 
 def _error_table(name: str, accelerator: AcceleratorProfile, limit_percent: float) -> Table:

@@ -107,13 +107,24 @@ def at_clock(law: LatencyLaw, clock: ClockResponse, phi: float) -> LatencyLaw:
     )
 
 
-def run_of(point: MeasuredPoint, client: Client, *, kv_capacity: int, max_clock_mhz: int, file: str) -> Run:
-    """Replay a point. Raises ConfigError naming row and column where no engine could have run it."""
+def run_of(
+    point: MeasuredPoint,
+    client: Client,
+    *,
+    kv_capacity: int,
+    max_clock_mhz: int,
+    file: str,
+    seeds: Sequence[int] = SEEDS,
+) -> Run:
+    """Replay a point, its lengths drawn once by each seed.
+
+    Raises ConfigError naming row and column where no engine could have run it.
+    """
     _check_fits(point, client, kv_capacity=kv_capacity, max_clock_mhz=max_clock_mhz, file=file)
     is_full = client.kv_demand_tokens(point) >= FULL_SHARE * kv_capacity
     # Full ones are slow to replay, and their time hangs on the queue, not on the lengths drawn.
-    seeds = SEEDS[:1] if is_full else SEEDS
-    schedules = [schedule_of(client.load(point, seed), kv_capacity) for seed in seeds]
+    drawn = seeds[:1] if is_full else seeds
+    schedules = [schedule_of(client.load(point, seed), kv_capacity) for seed in drawn]
     times = replayed(schedules, point.tensor_parallel_size)
     phi = (point.sm_clock_mhz or max_clock_mhz) / max_clock_mhz
     return Run(point, times, _whole(schedules, times), phi, is_full)
