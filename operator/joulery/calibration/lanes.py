@@ -14,7 +14,7 @@ from joulery.calibration.form import LatencyLaw, replayed
 from joulery.calibration.measurements import Measurement
 from joulery.calibration.schedule import schedule_of
 from joulery.serving.instance import kv_capacity_tokens
-from joulery.serving.parameters import EngineProfile
+from joulery.serving.parameters import EngineProfile, LatencyParameters
 from joulery.serving.profile_spec import profile_from_spec
 
 # The profiles whose devices, weights and KV cache the lanes have. No column says which type of cache was run: 16 bit
@@ -91,7 +91,11 @@ def _replay(row: Measurement, capacity_tokens: int, seeds: Sequence[int]) -> Poi
 
 def law_of_profile(profile: EngineProfile, accelerator: str) -> LatencyLaw:
     """The law that the engine plays for an accelerator of a profile."""
-    of = profile.accelerators[accelerator].latency
+    return law_of(profile.accelerators[accelerator].latency)
+
+
+def law_of(of: LatencyParameters) -> LatencyLaw:
+    """The law of a profile's parameters, in its own units."""
     return LatencyLaw(
         host_base_ms=1e-6 * of.host_base_ns.value,
         host_per_doubling_ms=1e-6 * of.host_per_doubling_ns.value,

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from joulery.calibration.form import LatencyLaw
-from joulery.calibration.lanes import law_of_profile
 from joulery.profiling.held_out import TPOT, TTFT, WATTS, summary
 from joulery.profiling.latency_fit import LatencyFit, step_name
 from joulery.profiling.power_fit import KINDS, RESPONSES, PowerFit
@@ -42,11 +40,15 @@ _LONGEST_SOURCE = 300
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a fit rests on: the file's name, its points within the KV memory, and those of them with watts."""
+    """What a fit rests on: the file's name, its points within the KV memory, and of those with watts how many.
+
+    `lowest_clock_mhz` is the lowest clock at which watts were measured, the highest one where no clock is given.
+    """
 
     file: str
     points: int
     points_with_watts: int
+    lowest_clock_mhz: int
 
 
 def scaled_like(
@@ -76,24 +78,17 @@ def scaled_like(
     return replace(known, device=device, latency=latency, held_out_errors=())
 
 
-def prior_law(base: AcceleratorProfile) -> LatencyLaw:
-    """The law of an accelerator that is not yet part of a profile."""
-    return law_of_profile(_Holder({base.device.name: base}), base.device.name)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    accelerators: Mapping[str, AcceleratorProfile]
-
-
 def assembled(
     base: AcceleratorProfile, like: str, latency: LatencyFit, power: PowerFit | None, evidence: Evidence
 ) -> AcceleratorProfile:
     """The accelerator with what was found, and the rest as taken from the profile `like`."""
-    fitted = _latency(base.latency, like, latency, evidence)
+    device = base.device
+    if power is not None and any(name in power.estimate.standard_errors for name in RESPONSES):
+        device = replace(device, measured_above_mhz=evidence.lowest_clock_mhz)
     return replace(
         base,
-        latency=fitted,
+        device=device,
+        latency=_latency(base.latency, like, latency, evidence),
         power=_power(base, like, power, evidence),
         clock=_clock(base.clock, like, power, evidence),
         held_out_errors=(*latency.errors, *(power.errors if power else ())),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from joulery.calibration.form import LatencyLaw
-from joulery.profiling.assembly import prior_law
+from joulery.calibration.lanes import law_of
 from joulery.profiling.parameter_walk import changed, named_parameters
 from joulery.profiling.points import MeasuredPoint
 from joulery.profiling.replay import FULL_SHARE, Client, Run, run_of
@@ -22,7 +22,7 @@ Means = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Banded:
     """The four `QUANTITIES` at one point, and the ends of their bands."""
 
     means: Means
@@ -36,7 +36,7 @@ class Curve:
 
     tensor_parallel_size: int
     x: tuple[int, ...]
-    y: tuple[Estimate, ...]
+    y: tuple[Banded, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +55,11 @@ def variants_of(accelerator: AcceleratorProfile) -> Variants:
             return parameter.moved(getattr(parameter, end)) if known == name else parameter
 
         moved = changed(accelerator, change)
-        return moved, prior_law(moved)
+        return moved, law_of(moved.latency)
 
     names = [n for n, p in named_parameters(accelerator) if p.low < p.high]
     return Variants(
-        (accelerator, prior_law(accelerator)), tuple((at(n, "low"), at(n, "high")) for n in names)
+        (accelerator, law_of(accelerator.latency)), tuple((at(n, "low"), at(n, "high")) for n in names)
     )
 
 
@@ -71,7 +71,7 @@ def measured_means(point: MeasuredPoint, client: Client) -> tuple[float | None, 
     return point.tpot_ms, point.ttft_ms, point.watts_per_gpu, joules
 
 
-def estimated(run: Run, client: Client, variants: Variants) -> Estimate:
+def estimated(run: Run, client: Client, variants: Variants) -> Banded:
     """The four quantities of a run; each band is the root of the summed squares of what single parameters do."""
     middle = _means(run, client, *variants.middle)
     low, high = [0.0] * len(middle), [0.0] * len(middle)
@@ -80,7 +80,7 @@ def estimated(run: Run, client: Client, variants: Variants) -> Estimate:
         for i, ends in enumerate(zip(*moves, strict=True)):
             low[i] += min(*ends, 0.0) ** 2
             high[i] += max(*ends, 0.0) ** 2
-    return Estimate(
+    return Banded(
         middle,
         _tuple([max(m - math.sqrt(v), 0.0) for m, v in zip(middle, low, strict=True)]),
         _tuple([m + math.sqrt(v) for m, v in zip(middle, high, strict=True)]),

@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from joulery.calibration.lanes import law_of
 from joulery.errors import ConfigError
-from joulery.profiling.assembly import Evidence, assembled, prior_law, scaled_like
+from joulery.profiling.assembly import Evidence, assembled, scaled_like
 from joulery.profiling.checks import problems_in
 from joulery.profiling.document import manifest_text, spec_of
 from joulery.profiling.files import Manifest, profile_at, write_whole
@@ -111,11 +112,14 @@ def _fitted(
     base = scaled_like(like, name, shell.parameters, {p.tensor_parallel_size for p in points})
     runs = _replayed(points, replace(shell, accelerators={name: base}), request.client, file, done)
     source = f"{file}, {name}"
-    latency = fit_latency(runs, prior_law(base), base.clock, source=source, done=lambda: None)
+    latency = fit_latency(runs, law_of(base.latency), base.clock, source=source, done=lambda: None)
     done()
     clean = [r for r in runs if not r.is_full]
     power = fit_power(clean, latency.law, base, done=done)
-    evidence = Evidence(file[:80], len(clean), sum(r.point.watts_per_gpu is not None for r in clean))
+    with_watts = [r.point for r in clean if r.point.watts_per_gpu is not None]
+    clocks = (p.sm_clock_mhz or base.device.max_clock_mhz for p in with_watts)
+    lowest_mhz = min(clocks, default=base.device.max_clock_mhz)
+    evidence = Evidence(file[:80], len(clean), len(with_watts), lowest_mhz)
     return assembled(base, like.name, latency, power, evidence)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from joulery.errors import ConfigError
-from joulery.profiling.points import MeasuredPoint, contradictions
+from joulery.profiling.points import MeasuredPoint, contradictions, out_of_bounds
 
 Cells = Mapping[str, str]
 
@@ -112,6 +112,9 @@ def read_layout(path: Path, layout: Layout, selection: Selection) -> Imported:
             shown = ", ".join(map(repr, found[:12]))
             raise ConfigError(f"{path} column {column} holds {shown}: choose one with --{key}")
     points = tuple(layout.point(row, _device(row, layout), selection) for row in rows)
+    for point in points:
+        if problem := out_of_bounds(point):
+            raise ConfigError(f"{path} row {point.row}, {problem}")
     if contradiction := next(contradictions(points), None):
         raise ConfigError(f"{path} {contradiction}")
     return Imported(points, MappingProxyType(dict(left_out)))

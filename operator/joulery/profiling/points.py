@@ -105,6 +105,19 @@ def contradictions(points: Iterable[MeasuredPoint]) -> Iterator[str]:
                 )
 
 
+def out_of_bounds(point: MeasuredPoint) -> str | None:
+    """The column that no reader would take, in words; None where all can be."""
+    for column, largest in _LARGEST_COUNT.items():
+        least, value = _LEAST_COUNT.get(column, 1), getattr(point, column)
+        if value is not None and not least <= value <= largest:
+            return f"column {column}: must be an integer from {least} to {largest}, not {value}"
+    for column, most in _LARGEST_MEASURE.items():
+        measure = getattr(point, column)
+        if measure is not None and not 0.0 < measure <= most:
+            return f"column {column}: must be above 0 and at most {most:g}, not {measure:g}"
+    return None
+
+
 def render_points(points: Sequence[MeasuredPoint]) -> str:
     """The CSV that `parse_points` reads; optional columns only where a point has them."""
     kept = [c for c in COLUMNS if c not in OPTIONAL or any(getattr(p, c) is not None for p in points)]

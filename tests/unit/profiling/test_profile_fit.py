@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from joulery.__main__ import app
 from joulery.api.convert_profile import profile_of
 from joulery.errors import ConfigError
+from joulery.profiling import commands
 from joulery.profiling.document import decimal_text, manifest_text, spec_of
 from joulery.profiling.fitting import FitRequest, fitted_profile
 from joulery.profiling.points import MeasuredPoint, render_points
@@ -89,6 +91,7 @@ def test_watts_by_kind_and_the_response_to_the_clock_are_found_from_points_at_se
         assert parameter.value == pytest.approx(expected, rel=0.03), name
         assert parameter.low <= parameter.value <= parameter.high
     assert found.clock.bandwidth_slope.grade is Grade.ASSUMED
+    assert found.device.measured_above_mhz == 1200
 
 
 def test_one_measured_watt_scales_what_is_known_and_says_so() -> None:
@@ -123,6 +126,12 @@ def test_points_with_watts_and_times_of_the_wrong_load_generator_show_in_the_hel
     worst, right = worst_mean_error(fitted(points(), declared)), worst_mean_error(fitted(points()))
     assert worst is not None and right is not None
     assert worst.mean_percent > 2 * right.mean_percent
+
+
+def test_the_command_declares_the_benchmark_client_unless_told() -> None:
+    for command in (commands.fit, commands.plot):
+        defaults = {name: p.default for name, p in signature(command).parameters.items()}
+        assert Client() == Client(**{name: defaults[name] for name in Client.__dataclass_fields__})
 
 
 def test_limits_of_engine_and_client_are_replayed_as_declared() -> None:

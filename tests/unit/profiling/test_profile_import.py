@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulery.errors import ConfigError
 from joulery.profiling.layouts import Imported, Selection, read_layout
-from joulery.profiling.points import parse_points, render_points
+from joulery.profiling.points import MeasuredPoint, parse_points, render_points
 from joulery.profiling.sources import LAYOUTS
 
 SILICON = (
@@ -98,6 +102,8 @@ def test_rows_of_other_models_and_of_other_parallelism_are_left_out_and_counted(
         ("aiconfigurator", SILICON, "holds no row that can be used: it is empty"),
         ("mlenergy-v3", V3 + V3_ROW.replace("lm-arena-chat", "fim"), "row 2, column task: .* state --input-tokens"),
         ("mlenergy-v3", V3 + V3_ROW.replace("1800.0", "-3"), "row 2, column avg_power_watts"),
+        ("mlenergy-v3", V3 + V3_ROW.replace("1800.0", "1e9"), "column watts_per_gpu: must be above 0 and at most"),
+        ("aiconfigurator", SILICON + SILICON_ROW.replace("512", "1"), "column output_tokens: must be an integer"),
         ("mlenergy-v2", V2 + V2_ROW.replace("NVIDIA A100-SXM4-40GB", "TPU"), "row 2, column gpu: unknown accelerator"),
         ("mlenergy-v2", V2 + '"open', "row 2: not CSV"),
     ],
@@ -114,3 +120,19 @@ def test_compressed_tables_are_read_and_broken_ones_named(tmp_path: Path) -> Non
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(ConfigError, match="cannot be read"):
         read_layout(file, LAYOUTS["aiconfigurator"], Selection())
+
+
+CELL = st.one_of(
+    st.sampled_from(["", "1", "vllm", "agg", "h100_sxm", "H100", "nan", "1e308", "-4"]), st.text(max_size=4)
+)
+
+
+@given(st.sampled_from(sorted(LAYOUTS)), st.data())
+def test_no_table_makes_a_traceback_and_what_it_gives_is_read_again(layout: str, data: st.DataObject) -> None:
+    columns = LAYOUTS[layout].columns
+    rows = data.draw(st.lists(st.lists(CELL, min_size=len(columns), max_size=len(columns)), max_size=3))
+    text = "\n".join([",".join(columns), *(",".join(row) for row in rows)])
+    points: tuple[MeasuredPoint, ...] = ()
+    with TemporaryDirectory() as folder, suppress(ConfigError):
+        points = imported(Path(folder), text, layout, input_tokens=100).points
+    assert not points or len(parse_points(render_points(points), file="out.csv")) == len(points)
