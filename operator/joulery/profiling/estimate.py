@@ -15,7 +15,7 @@ from joulery.calibration.fit import SOFT_ERROR
 Floats = npt.NDArray[np.float64]
 Residuals = Callable[[Mapping[str, float]], Floats]
 
-# A fit may find so many times the prior.
+# A fit may find so many times the scale.
 _LARGEST_FACTOR = 20.0
 # Times and watts are not measured better than this, so that a perfect fit does not decide what no data can.
 _LEAST_NOISE = 0.01
@@ -29,22 +29,23 @@ _TOLERANCE = 1e-10
 class Unknown:
     """A parameter to be found between bounds.
 
-    `prior` is a plausible value above 0: the scale of the search, its start, and what stays if it is given up. Where
-    `least` is above 0 the bounds are those of what can be: a fit that ends at one has found nothing.
+    `prior` is what stays if it is given up; `scale`, above 0, is a plausible value: start and unit of the search.
+    Where `least` is above 0 the bounds are those of what can be: a fit that ends at one has found nothing.
     """
 
     name: str
     prior: float
+    scale: float
     least: float = 0.0
     most: float = math.inf
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Bounds as factors of the prior."""
-        return self.least / self.prior, min(self.most / self.prior, _LARGEST_FACTOR)
+        """Bounds as factors of the scale."""
+        return self.least / self.scale, min(self.most / self.scale, _LARGEST_FACTOR)
 
     def is_decided(self, factor: float, standard_error: float) -> bool:
-        """Whether the data tell it; both are factors of the prior."""
+        """Whether the data tell it; both are factors of the scale."""
         if not standard_error <= UNDECIDED_SHARE * max(factor, 1.0):
             return False
         low, high = self.bounds
@@ -82,8 +83,8 @@ def estimate(unknowns: Sequence[Unknown], residuals: Residuals, *, decide: bool 
             if not unknown.is_decided(factor, error)
         ]
         if not (decide and open_ones):
-            values = {u.name: u.prior * f for u, f in zip(sought, factors, strict=True)}
-            spread = {u.name: u.prior * e for u, e in zip(sought, errors, strict=True)}
+            values = {u.name: u.scale * f for u, f in zip(sought, factors, strict=True)}
+            spread = {u.name: u.scale * e for u, e in zip(sought, errors, strict=True)}
             return Estimate(priors | values, spread)
         sought.remove(open_ones[0])
     return Estimate(priors, {})
@@ -92,14 +93,14 @@ def estimate(unknowns: Sequence[Unknown], residuals: Residuals, *, decide: bool 
 def _solve(
     sought: Sequence[Unknown], priors: Mapping[str, float], residuals: Residuals
 ) -> tuple[list[float], list[float]]:
-    """Factors of the priors and their standard errors."""
+    """Factors of the scales and their standard errors."""
 
     def of_factors(factors: Floats) -> Floats:
-        moved = {u.name: u.prior * float(f) for u, f in zip(sought, factors, strict=True)}
+        moved = {u.name: u.scale * float(f) for u, f in zip(sought, factors, strict=True)}
         return residuals({**priors, **moved})
 
     bounds = np.array([u.bounds for u in sought]).T
-    # The search starts inside of the bounds: a prior may be one.
+    # The search starts inside of the bounds: a scale may be one.
     start = np.clip(np.ones(len(sought)), bounds[0] + 1e-3, bounds[1] - 1e-3)
     options = {"loss": "soft_l1", "f_scale": SOFT_ERROR, "xtol": _TOLERANCE, "ftol": _TOLERANCE}
     found = least_squares(of_factors, start, bounds=(bounds[0], bounds[1]), **options)

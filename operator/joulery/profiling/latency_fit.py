@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from joulery.calibration.fit import TTFT_WEIGHT
+from joulery.calibration.fit import START, TTFT_WEIGHT
 from joulery.calibration.form import LatencyLaw
 from joulery.errors import ConfigError
 from joulery.profiling.estimate import Estimate, Unknown, estimate
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 _OVER_SIZES = ("client_per_gpu_ms", "compute_token_undivided_us", "host_per_doubling_ms")
 _AT_ANY_SIZE = ("sequence_us", "client_base_ms", "context_token_ns", "host_base_ms", "compute_token_us")
 _OF_TTFT = ("client_per_gpu_ms", "client_base_ms")
-_LEAST_PRIOR = 1e-3
+_STEP_SCALE_MS = 1.0
 # Times that no engine is without, and how far they may be from the known profile's, scaled by bytes.
 _NEVER_NOTHING = ("host_base_ms", "compute_token_us", "context_token_ns")
 _PLAUSIBLE_FACTOR = 5.0
@@ -133,10 +133,11 @@ def _unknowns(runs: Sequence[Run], prior: LatencyLaw) -> Iterator[Unknown]:
 
 
 def _unknown(name: str, prior: float) -> Unknown:
-    known = max(prior, _LEAST_PRIOR)
+    """A parameter about its prior; one that is nothing there is sought about that of another model."""
+    scale = prior or getattr(START, name, _STEP_SCALE_MS)
     if name in _NEVER_NOTHING:
-        return Unknown(name, known, known / _PLAUSIBLE_FACTOR, known * _PLAUSIBLE_FACTOR)
-    return Unknown(name, known)
+        return Unknown(name, prior, scale, scale / _PLAUSIBLE_FACTOR, scale * _PLAUSIBLE_FACTOR)
+    return Unknown(name, prior, scale)
 
 
 def _law(prior: LatencyLaw, values: Mapping[str, float]) -> LatencyLaw:

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 KINDS = ("host_w", "decode_attention_w", "weight_streaming_w", "compute_w")
 FACTOR = "factor"
 _LEAST_CLOCKS = 3
-_LEAST_PRIOR = 1e-3
+_LEAST_SCALE = 0.1
 # A response fitted outside of these would let watts fall as clocks rise, or vanish.
 _RESPONSE_BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"memory_floor": (0.0, 0.99), "compute_exponent": (1.0, 4.0)}
@@ -62,7 +62,7 @@ def fit_power(
     measured = [r for r in runs if r.point.watts_per_gpu is not None]
     if not measured:
         return None
-    scaled = _fit(measured, law, like, [Unknown(FACTOR, 1.0)], done)
+    scaled = _fit(measured, law, like, [Unknown(FACTOR, 1.0, 1.0)], done)
     # Kinds are sought about what one factor makes of them.
     base = replace(like, power=scaled.power)
     by_kind = _fit(measured, law, base, list(_unknowns(measured, base)), done)
@@ -74,11 +74,12 @@ def _unknowns(runs: Sequence[Run], base: AcceleratorProfile) -> Iterator[Unknown
     if len(clocks) >= _LEAST_CLOCKS:
         for name, (least, most) in _RESPONSE_BOUNDS.items():
             known = min(max(getattr(base.clock, name).value, least), most)
-            yield Unknown(name, known or _LEAST_PRIOR, least, most)
+            yield Unknown(name, known, known or _LEAST_SCALE, least, most)
     idle_w = base.power.idle_loaded_w.value
     most_w = base.device.board_limit_w - idle_w
     for name in KINDS:
-        yield Unknown(name, max(getattr(base.power, name).value - idle_w, _LEAST_PRIOR), most=most_w)
+        above_w = max(getattr(base.power, name).value - idle_w, _LEAST_SCALE)
+        yield Unknown(name, above_w, above_w, most=most_w)
 
 
 def _fit(
