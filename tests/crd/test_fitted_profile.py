@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 def test_a_fitted_profile_is_applied_strictly(served: Cluster, tmp_path: Path) -> None:
     points, out = tmp_path / "points.csv", tmp_path / "profile.yaml"
     points.write_text(render_points(made_up(shipped_profile(), ACCELERATOR, sizes=(4,))))
-    request = FitRequest("some/Model 70B", ("llama-3.1-70b-fp8",), CLIENT)
+    request = FitRequest("fitted-here", "some/Model 70B", ("llama-3.1-70b-fp8",), CLIENT)
     run(points, request, out, limit_percent=10.0, accept=False)
     done = served.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(out))
-    assert "energyprofile.joulery.dev/some-model-70b-fp8 created" in done.stdout
+    assert "energyprofile.joulery.dev/fitted-here created" in done.stdout

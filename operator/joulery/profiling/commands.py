@@ -74,7 +74,7 @@ def fit(
         typer.Option(help=f"Devices, and parameters that the points do not tell. {_REFERENCE} Repeatable."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The EnergyProfile, YAML.")],
-    name: Annotated[str | None, typer.Option(help="Name of the object.  [default: from the model]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the object.  [default: that of the file]")] = None,
     engine_version: Annotated[str | None, typer.Option(help="Version of vLLM that was measured.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of the weights, such as FP8.")] = None,
     kv_cache_type: Annotated[str | None, typer.Option(help="Number format of the KV cache.")] = None,
@@ -92,12 +92,12 @@ def fit(
     accept: Annotated[bool, typer.Option("--accept", help="Write it although above the limit.")] = False,
 ) -> None:
     """Fit a profile to measured points by replaying the load generator; print its errors on points held out."""
-    from joulery.profiling.fitting import FitRequest, run
+    from joulery.profiling.fitting import FitRequest, name_of, run
     from joulery.profiling.replay import Client
 
     client = Client(requests_per_client, shortest_share, token_budget, max_num_seqs)
     request = FitRequest(
-        model, like, client, name, engine_version, precision, kv_cache_type, weight_bytes,
+        name_of(name, out), model, like, client, engine_version, precision, kv_cache_type, weight_bytes,
         streamed_weight_bytes, kv_bytes_per_token, max_model_length,
     )  # fmt: skip
     run(points, request, out, limit_percent=limit, accept=accept)

@@ -37,10 +37,10 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 class FitRequest:
     """What the points do not say, declared by whoever measured; None takes it from the first profile `like`."""
 
+    name: str
     model: str
     like: Sequence[str]
     client: Client
-    name: str | None = None
     engine_version: str | None = None
     precision: str | None = None
     kv_cache_type: str | None = None
@@ -48,6 +48,14 @@ class FitRequest:
     streamed_weight_bytes: int | None = None
     kv_bytes_per_token: int | None = None
     max_model_length: int | None = None
+
+
+def name_of(given: str | None, out: Path) -> str:
+    """The object's name, by default that of its file. Raises ConfigError for one that Kubernetes refuses."""
+    name = re.sub(r"[^a-z0-9.]+", "-", out.stem.lower()).strip("-.") if given is None else given
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--name {name!r}: lower-case letters, digits, '-' and '.' make a name")
+    return name
 
 
 def run(file: Path, request: FitRequest, out: Path, *, limit_percent: float, accept: bool) -> None:
@@ -80,7 +88,7 @@ def fitted_profile(
     first = by_device[points[0].accelerator]
     model = _model(request, first, likes)
     shell = EngineProfile(
-        name=_name(request, first),
+        name=request.name,
         model=request.model,
         engine=first.engine,
         engine_version=request.engine_version or first.engine_version,
@@ -168,15 +176,6 @@ def _model(request: FitRequest, first: EngineProfile, likes: Sequence[EngineProf
     return ModelParameters(**found)
 
 
-def _name(request: FitRequest, first: EngineProfile) -> str:
-    if request.name is not None:
-        if not _NAME.fullmatch(request.name):
-            raise ConfigError(f"--name {request.name!r}: lower-case letters, digits, '-' and '.' make a name")
-        return request.name
-    words = f"{request.model}-{request.precision or first.precision}".lower()
-    return re.sub(r"[^a-z0-9.]+", "-", words).strip("-.")[:63].strip("-.") or "profile"
-
-
 def _above(accelerator: AcceleratorProfile, limit_percent: float) -> HeldOutError | None:
     worst = worst_mean_error(accelerator)
     return worst if worst is not None and worst.mean_percent > limit_percent else None
@@ -202,7 +201,9 @@ def _comments(
 
 
 def _error_table(name: str, accelerator: AcceleratorProfile, limit_percent: float) -> Table:
-    table = Table("quantity", "held out", title=f"Errors on points not fitted, {name}")
+    table = Table(title=f"Errors on points not fitted, {name}")
+    for head in ("quantity", "held out"):
+        table.add_column(head, no_wrap=True)
     for head in ("points", "mean %", "max %", "limit %"):
         table.add_column(head, justify="right")
     for e in accelerator.held_out_errors:

@@ -24,6 +24,7 @@ _OVER_SIZES = ("client_per_gpu_ms", "compute_token_undivided_us", "host_per_doub
 _AT_ANY_SIZE = ("sequence_us", "client_base_ms", "context_token_ns", "host_base_ms", "compute_token_us")
 _OF_TTFT = ("client_per_gpu_ms", "client_base_ms")
 _STEP_SCALE_MS = 1.0
+_LEAST_CONTEXT_SPREAD = 1.5
 # Times that no engine is without, and how far they may be from the known profile's, scaled by bytes.
 _NEVER_NOTHING = ("host_base_ms", "compute_token_us", "context_token_ns")
 _PLAUSIBLE_FACTOR = 5.0
@@ -121,7 +122,17 @@ def _unknowns(runs: Sequence[Run], prior: LatencyLaw) -> Iterator[Unknown]:
     sizes = sorted({r.point.tensor_parallel_size for r in runs})
     has_ttft = any(r.point.ttft_ms is not None for r in runs)
     names = [*(_OVER_SIZES if len(sizes) > 1 else ()), *_AT_ANY_SIZE]
-    scalars = [n for n in names if has_ttft or n not in _OF_TTFT]
+    contexts = [r.point.input_tokens + r.point.output_tokens / 2 for r in runs]
+    has_lengths = max(contexts, default=0.0) > _LEAST_CONTEXT_SPREAD * min(contexts, default=0.0)
+    told = {
+        **dict.fromkeys(names, True),
+        **dict.fromkeys(_OF_TTFT, has_ttft),
+        # At one length each request adds the same decode, context and prefill: only their sum shows, and in TTFT
+        # the prefill.
+        "context_token_ns": has_lengths,
+        "compute_token_us": has_lengths or has_ttft,
+    }
+    scalars = [n for n in names if told[n]]
     for name in (n for n in scalars if n in _OVER_SIZES):
         yield _unknown(name, getattr(prior, name))
     for size in sizes:

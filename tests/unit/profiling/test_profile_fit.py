@@ -19,7 +19,7 @@ from joulery.api.convert_profile import profile_of
 from joulery.errors import ConfigError
 from joulery.profiling import commands
 from joulery.profiling.document import decimal_text, manifest_text, spec_of
-from joulery.profiling.fitting import FitRequest, fitted_profile
+from joulery.profiling.fitting import FitRequest, fitted_profile, name_of
 from joulery.profiling.points import MeasuredPoint, render_points
 from joulery.profiling.replay import Client
 from joulery.serving.parameters import AcceleratorProfile, EngineProfile, Grade, worst_mean_error
@@ -45,7 +45,7 @@ def _truth() -> EngineProfile:
 
 
 TRUTH = _truth()
-REQUEST = FitRequest("llama-3.1-70b", ("llama-3.1-70b-fp8",), CLIENT)
+REQUEST = FitRequest("mine", "llama-3.1-70b", ("llama-3.1-70b-fp8",), CLIENT)
 
 
 @cache
@@ -170,6 +170,34 @@ def test_profiles_that_disagree_on_the_model_must_be_told_its_sizes() -> None:
     both = replace(REQUEST, like=("llama-3.1-70b-fp8", "llama-3.1-70b-fp8-h200"))
     with pytest.raises(ConfigError, match="differ in kv_bytes_per_token: state --kv-bytes-per-token"):
         fitted(points(), both)
+
+
+def test_times_of_one_length_tell_only_what_a_request_costs_in_all() -> None:
+    rows = [
+        replace(p, ttft_ms=None)
+        for p in made_up(TRUTH, ACCELERATOR, shapes=((300, 400),), clients=(2, 4, 8, 16))
+    ]
+    found = fitted(rows)
+    assert found.latency.context_token_ps.grade is found.latency.compute_token_ps.grade is Grade.ASSUMED
+    assert found.latency.host_base_ns.grade is found.latency.sequence_ns.grade is Grade.MEASURED
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "name"),
+    [
+        (None, "My Profile_2.yaml", "my-profile-2"),
+        ("other", "a.yaml", "other"),
+        (None, "7b.v2.yaml", "7b.v2"),
+    ],
+)
+def test_the_object_is_named_after_its_file_unless_told(given: str | None, file: str, name: str) -> None:
+    assert name_of(given, Path("somewhere") / file) == name
+
+
+@pytest.mark.parametrize(("given", "file"), [("Mine", "a.yaml"), ("-a", "a.yaml"), (None, "___.yaml")])
+def test_a_name_that_kubernetes_refuses_is_refused_first(given: str | None, file: str) -> None:
+    with pytest.raises(ConfigError, match="lower-case letters, digits"):
+        name_of(given, Path(file))
 
 
 # ------------------------------------------------------------------ the command and its file
