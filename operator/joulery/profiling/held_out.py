@@ -27,15 +27,16 @@ class Fold:
 
 
 def folds_of(runs: Sequence[Run], enough: Callable[[Sequence[Run]], bool]) -> tuple[Fold, ...]:
-    """Folds whose kept runs are enough each; empty where even a fifth of the rows cannot be spared."""
+    """Shapes, where the runs kept are enough without each of them, else fifths of the rows; empty for a single run."""
     by_shape = _split(runs, [r.point.shape for r in runs])
     is_benchmark = 2 <= len(by_shape) <= _MOST_SHAPES and min(len(f.held) for f in by_shape) >= _LEAST_ROWS
     if is_benchmark and all(enough(f.kept) for f in by_shape):
         return by_shape
+    if len(runs) < 2:
+        return ()
     ordered = sorted(runs, key=lambda r: (r.point.tensor_parallel_size, r.point.concurrency, r.point.shape))
-    by_rows = _split(ordered, [str(i % _ROW_FOLDS) for i in range(len(ordered))])
-    by_rows = tuple(Fold(BY_ROWS, f.held, f.kept) for f in by_rows)
-    return by_rows if len(by_rows) >= 2 and all(enough(f.kept) for f in by_rows) else ()
+    fifths = _split(ordered, [str(i % _ROW_FOLDS) for i in range(len(ordered))])
+    return tuple(Fold(BY_ROWS, f.held, f.kept) for f in fifths)
 
 
 def _split(runs: Sequence[Run], labels: Sequence[str]) -> tuple[Fold, ...]:

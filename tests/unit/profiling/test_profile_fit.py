@@ -20,6 +20,7 @@ from joulery.errors import ConfigError
 from joulery.profiling import commands
 from joulery.profiling.document import decimal_text, manifest_text, spec_of
 from joulery.profiling.fitting import FitRequest, fitted_profile, name_of
+from joulery.profiling.held_out import BY_ROWS
 from joulery.profiling.points import MeasuredPoint, render_points
 from joulery.profiling.replay import Client
 from joulery.serving.parameters import AcceleratorProfile, EngineProfile, Grade, worst_mean_error
@@ -180,6 +181,13 @@ def test_times_of_one_length_tell_only_what_a_request_costs_in_all() -> None:
     found = fitted(rows)
     assert found.latency.context_token_ps.grade is found.latency.compute_token_ps.grade is Grade.ASSUMED
     assert found.latency.host_base_ns.grade is found.latency.sequence_ns.grade is Grade.MEASURED
+
+
+def test_where_no_shape_can_be_spared_fifths_of_the_rows_are_held_out() -> None:
+    rows = made_up(TRUTH, ACCELERATOR, sizes=(4,), shapes=((300, 400), (3000, 60)))
+    found = fitted(rows)
+    assert {e.held_out for e in found.held_out_errors} == {BY_ROWS}
+    assert {e.points for e in found.held_out_errors} == {len(rows)}
 
 
 @pytest.mark.parametrize(
