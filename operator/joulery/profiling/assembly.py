@@ -54,9 +54,10 @@ class Evidence:
 def scaled_like(
     like: EngineProfile, accelerator: str, model: ModelParameters, sizes: set[int]
 ) -> AcceleratorProfile:
-    """What is taken from a profile for a model of other sizes: times that move bytes go by the bytes moved.
+    """What is taken from a profile for a model of other sizes: times go by the bytes of weights, or of KV cache.
 
-    All of it is graded Assumed. Sizes that the profile lacks get the mean step of those that it has.
+    Compute does too: as many operations for each byte of weights. All of it is graded Assumed. Sizes that the profile
+    lacks get the mean step of those that it has.
     """
     known = like.accelerators[accelerator]
     weights = model.streamed_weight_bytes / like.parameters.streamed_weight_bytes

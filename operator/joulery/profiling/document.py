@@ -35,7 +35,8 @@ def manifest_text(profile: EngineProfile, *, comments: Sequence[str] = ()) -> st
         "metadata": {"name": profile.name},
         "spec": spec_of(profile),
     }
-    head = "".join(f"# {line}\n" if line else "#\n" for line in comments)
+    # A file's name may hold a line break, and must not end a comment.
+    head = "".join(f"# {' '.join(line.split())}\n" for line in comments)
     return head + yaml.safe_dump(document, sort_keys=False, width=118, allow_unicode=True)
 
 

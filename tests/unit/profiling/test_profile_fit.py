@@ -253,7 +253,9 @@ def test_points_that_cannot_be_used_leave_the_file_as_it_was(tmp_path: Path) -> 
 def test_a_profile_that_is_written_is_read_as_it_was(name: str) -> None:
     profile = shipped_profile(name)
     assert profile_from_spec(spec_of(profile), name=name) == profile
-    assert yaml.safe_load(manifest_text(profile, comments=("a",)))["spec"] == spec_of(profile)
+    text = manifest_text(profile, comments=("a\nkind: Pod", "b"))
+    assert text.startswith("# a kind: Pod\n# b\napiVersion")
+    assert yaml.safe_load(text)["spec"] == spec_of(profile)
 
 
 @pytest.mark.parametrize(
