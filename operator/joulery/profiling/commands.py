@@ -17,7 +17,7 @@ app = typer.Typer(
 
 # How the load generator and the engine's limits are declared, for all commands that replay them.
 TokenBudget = Annotated[int, typer.Option(min=1, help="max_num_batched_tokens, as measured.")]
-MaxNumSeqs = Annotated[int | None, typer.Option(min=1, help="As measured.  [default: as many as clients]")]
+MaxNumSeqs = Annotated[int | None, typer.Option(min=1, help="As measured; by default as many as clients.")]
 ShortestShare = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Lengths are uniform from this share of nominal; 1: fixed.")
 ]
@@ -74,7 +74,7 @@ def fit(
         typer.Option(help=f"Devices, and parameters that the points do not tell. {_REFERENCE} Repeatable."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The EnergyProfile, YAML.")],
-    name: Annotated[str | None, typer.Option(help="Name of the object.  [default: that of the file]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the object, by default that of the file.")] = None,
     engine_version: Annotated[str | None, typer.Option(help="Version of vLLM that was measured.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of the weights, such as FP8.")] = None,
     kv_cache_type: Annotated[str | None, typer.Option(help="Number format of the KV cache.")] = None,

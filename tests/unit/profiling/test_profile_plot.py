@@ -94,6 +94,13 @@ def test_the_page_holds_lines_bands_and_every_measured_point_and_opens_offline(t
     assert {p.name for p in POINTS} <= drawn
 
 
+def test_lengths_of_real_answers_share_a_column(tmp_path: Path) -> None:
+    rows = [replace(p, output_tokens=400 + 7 * i) for i, p in enumerate(POINTS[:4])]
+    error, out = run(tmp_path, rows)
+    assert error is None
+    assert re.findall(r"300 in, (\d+) out", out.read_text().partition("against the SM clock")[0]) == ["407"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
