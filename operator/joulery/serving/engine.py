@@ -13,7 +13,8 @@ import numpy.typing as npt
 from joulery.serving import kernel
 from joulery.serving import kernel_cells as at
 from joulery.serving.engine_records import VLLM_ITL_EDGES_NS, EngineCounters, FinishedRequests
-from joulery.serving.instance import FIRST_STEP_TOKENS, SECOND_STEP_TOKENS, InstanceModel, instance_model
+from joulery.serving.engine_state import check_lengths, empty_cells, energy_j, flight_w, set_clock
+from joulery.serving.instance import InstanceModel, instance_model
 from joulery.serving.request_table import RequestTable
 
 __all__ = [
@@ -42,14 +43,10 @@ class Engine:
         capacity_hint: int = 256,
         itl_edges_ns: tuple[int, ...] = VLLM_ITL_EDGES_NS,
     ) -> None:
-        _check_limits(model, token_budget=token_budget, max_num_seqs=max_num_seqs)
         self.model = model
-        self._state: Ints = np.zeros(at.STATE_CELLS, np.int64)
-        self._state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL, at.NEXT_DUE]] = -1
-        self._state[at.NOW] = start_ns
-        self._state[[at.TOKEN_BUDGET, at.MAX_NUM_SEQS]] = token_budget, max_num_seqs
-        self._state[at.KV_CAPACITY] = model.kv_capacity_tokens
-        self._state[at.STEP_TOKENS : at.STEP_TOKENS + 2] = FIRST_STEP_TOKENS, SECOND_STEP_TOKENS
+        self._state: Ints = empty_cells(
+            model, token_budget=token_budget, max_num_seqs=max_num_seqs, start_ns=start_ns
+        )
         self._joules = np.zeros(at.JOULE_CELLS)
         self._table = RequestTable(capacity_hint=capacity_hint, max_num_seqs=max_num_seqs)
         self._edges: Ints = np.array(itl_edges_ns, np.int64)
@@ -109,22 +106,12 @@ class Engine:
     @property
     def energy_j(self) -> float:
         """Joules of the whole instance since the start, idle time and the iteration in flight included."""
-        s = self._state
-        energy = float(self._joules[at.ENERGY_J]) + 1e-9 * float(s[at.IDLE_NS]) * self._clock.idle_w
-        if s[at.ITERATION_END] >= 0:
-            energy += 1e-9 * float(s[at.NOW] - s[at.ITERATION_START]) * self._flight_w
-        return energy
+        return energy_j(self._state, self._joules, self._clock.idle_w)
 
     def set_clock(self, clock_mhz: int) -> None:
         """Clock iterations that start from now on; one in flight ends as it began. Raises as `at_clock`."""
-        clock = self.model.at_clock(clock_mhz)
-        self._clock = clock
-        self._state[at.CLOCK_HOST_NS] = clock.host_ns
-        self._state[at.CLOCK_STREAMING_NS : at.CLOCK_STREAMING_NS + 3] = clock.streaming_ns
-        self._state[at.CLOCK_COMPUTE_PS] = clock.compute_token_ps
-        self._state[at.CLOCK_CONTEXT_PS] = clock.context_token_ps
-        self._state[at.CLOCK_SEQUENCE_PS] = clock.sequence_ps
-        self._joules[at.HOST_W :] = clock.host_w, clock.streaming_w, clock.attention_w, clock.compute_w
+        self._clock = self.model.at_clock(clock_mhz)
+        set_clock(self._state, self._joules, self._clock)
 
     def submit(self, arrival_ns: int, input_tokens: int, output_tokens: int, tag: int = 0) -> None:
         """Submit one request; as `submit_many`."""
@@ -171,7 +158,7 @@ class Engine:
             requests_total=int(s[at.REQUESTS]),
             preemptions_total=int(s[at.PREEMPTIONS]),
             energy_j=self.energy_j,
-            power_w=self._flight_w if s[at.ITERATION_END] >= 0 else self._clock.idle_w,
+            power_w=flight_w(s, self._joules) if s[at.ITERATION_END] >= 0 else self._clock.idle_w,
             oldest_waiting_arrival_ns=self._table.oldest_waiting_ns(s) if waiting else None,
         )
 
@@ -223,12 +210,6 @@ class Engine:
         self._draining = True
         return self._table.drop_unfinished(self._state)
 
-    @property
-    def _flight_w(self) -> float:
-        """Mean watts of the iteration in flight."""
-        duration = float(self._state[at.ITERATION_END] - self._state[at.ITERATION_START])
-        return float(self._joules[at.FLIGHT_J]) / (1e-9 * duration)
-
     def _check_submission(self, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints) -> None:
         if self._draining:
             raise ValueError("the engine is draining and takes no requests")
@@ -237,21 +218,4 @@ class Engine:
             raise ValueError(
                 f"arrivals must not fall nor lie before {earliest} ns, got {int(arrival_ns.min())} ns"
             )
-        if min(int(input_tokens.min()), int(output_tokens.min())) < 1:
-            raise ValueError("a request needs at least one input and one output token")
-        longest = int((input_tokens + output_tokens).max())
-        if longest > self.longest_request_tokens:
-            raise ValueError(
-                f"a request of {longest} tokens exceeds the limit of {self.longest_request_tokens} (KV cache "
-                f"{self.model.kv_capacity_tokens}, maximum model length {self.model.max_model_length})"
-            )
-
-
-def _check_limits(model: InstanceModel, *, token_budget: int, max_num_seqs: int) -> None:
-    if max_num_seqs < 1 or token_budget < max_num_seqs:
-        raise ValueError(
-            f"token budget {token_budget} must be at least max_num_seqs {max_num_seqs}, and that at least 1: "
-            "a full batch decodes one token per request in one iteration"
-        )
-    if model.kv_capacity_tokens < 1:
-        raise ValueError(f"{model.accelerator} TP{model.tensor_parallel_size} has no room for a KV cache")
+        check_lengths(self.model, input_tokens, output_tokens)

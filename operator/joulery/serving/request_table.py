@@ -15,8 +15,9 @@ class RequestTable:
     def __init__(self, *, capacity_hint: int, max_num_seqs: int) -> None:
         size = _power_of_two(max(capacity_hint, 16))
         self.rows: Ints = np.full((size, at.COLUMNS), -1, np.int64)
-        self._free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
-        self._free_count = size
+        # The first `free_count` are rows not in use.
+        self.free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
+        self.free_count = size
         self._told = np.zeros(size, np.bool_)
         self._queue: Ints = np.zeros(size, np.int64)
         self._finished: Ints = np.zeros(size, np.int64)
@@ -26,16 +27,16 @@ class RequestTable:
 
     def reserve(self, state: Ints, *, count: int, longest_output: int) -> None:
         """Make room for so many more requests; `arrays` are others then."""
-        while self._free_count < count:
+        while self.free_count < count:
             self._double_rows(state)
         self._widen_due(state, longest_output)
 
     def append(self, arrays: Arrays, columns: Ints) -> None:
         """Put requests at the end of the queue, for which room was reserved; `columns` as in `enqueue`."""
-        enqueue(arrays, self._free, self._free_count, columns)
+        enqueue(arrays, self.free, self.free_count, columns)
         count = columns.shape[1]
-        self._told[self._free[self._free_count - count : self._free_count]] = False
-        self._free_count -= count
+        self._told[self.free[self.free_count - count : self.free_count]] = False
+        self.free_count -= count
 
     def take_first_tokens(self) -> Ints:
         """Rows whose first token has come since the last call."""
@@ -63,6 +64,13 @@ class RequestTable:
         state[[at.DECODES, at.CONTEXT_TOKENS, at.KV_TOKENS]] = 0
         state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL, at.NEXT_DUE]] = -1
         return tags
+
+    def clear(self) -> None:
+        """Free all rows, whatever they hold; the state that goes with them is the caller's to wipe."""
+        size = len(self.rows)
+        self.free[:] = np.arange(size - 1, -1, -1)
+        self.free_count = size
+        self._due[:] = -1
 
     def waiting(self, state: Ints) -> int:
         """Requests that have arrived and are not admitted, the preempted ones among them."""
@@ -109,8 +117,8 @@ class RequestTable:
         return queued
 
     def _release(self, indices: Ints) -> None:
-        self._free[self._free_count : self._free_count + len(indices)] = indices
-        self._free_count += len(indices)
+        self.free[self.free_count : self.free_count + len(indices)] = indices
+        self.free_count += len(indices)
 
     def _double_rows(self, state: Ints) -> None:
         size = len(self.rows)
@@ -119,8 +127,8 @@ class RequestTable:
         self._told = np.concatenate([self._told, np.zeros(size, np.bool_)])
         free = np.zeros(2 * size, np.int64)
         free[:size] = np.arange(2 * size - 1, size - 1, -1)
-        free[size : size + self._free_count] = self._free[: self._free_count]
-        self._free, self._free_count = free, size + self._free_count
+        free[size : size + self.free_count] = self.free[: self.free_count]
+        self.free, self.free_count = free, size + self.free_count
         self._queue = np.zeros(2 * size, np.int64)
         self._queue[: len(queued)] = queued
         state[at.QUEUE_HEAD] = 0

@@ -7,6 +7,7 @@ thinner.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +19,14 @@ from joulery.serving.mix import LengthMix
 
 if TYPE_CHECKING:
     from joulery.serving.engine import Engine
-    from joulery.serving.engine_records import FinishedRequests
+    from joulery.serving.trial_engine import TrialEngine
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_CHUNK = 500  # requests between two looks at the misses
 _WARM_UP = 0.05  # share of requests that find the engine emptier than in steady state, not judged
 _PRECISION = 1.01  # ratio of the bracket at which bisection ends
 _BRACKET_STEPS = 24
-_TAIL_NS = 10_000_000_000  # steps in which the last requests are brought to an end
 _WIDEST_STRIDE = 3.0
 _WATTS_REQUESTS = 1500  # enough for a mean; tails need more
 _ALONE_REQUESTS = 300
@@ -90,7 +89,7 @@ class Sample:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trial:
     """One variant with its requests and its objective, to be run at any clock and rate."""
 
@@ -119,86 +118,76 @@ class Trial:
 
     def attains(self, clock_mhz: int, rate_rps: float) -> bool:
         """Whether the required share of requests is within the objective; stops as soon as it cannot be."""
-        engine = self._engine(clock_mhz)
-        arrivals = _arrivals(self.sample, rate_rps)
-        warm_up = int(_WARM_UP * len(arrivals))
-        allowed = int((1.0 - self.attainment) * (len(arrivals) - warm_up))
-        engine.submit_many(
-            arrivals, self.sample.input_tokens, self.sample.output_tokens, np.arange(len(arrivals))
-        )
-        misses, end = 0, int(arrivals[-1])
-        for chunk in range(_CHUNK, len(arrivals) + _CHUNK, _CHUNK):
-            engine.advance(int(arrivals[min(chunk, len(arrivals) - 1)]))
-            misses += self._misses(engine.take_finished(), warm_up)
-            if misses > allowed:
-                return False
-        while engine.in_flight:
-            end += _TAIL_NS
-            engine.advance(end)
-        misses += self._misses(engine.take_finished(), warm_up)
-        return misses <= allowed and self._intervals_attain(engine)
+        warm_up = int(_WARM_UP * len(self.sample))
+        allowed = int((1.0 - self.attainment) * (len(self.sample) - warm_up))
+        columns = self._columns.at_rate(rate_rps)
+        misses = self._engine.misses(clock_mhz, columns, first_judged=warm_up, allowed=allowed)
+        return misses <= allowed and self._intervals_attain()
 
     def attains_alone(self, clock_mhz: int) -> bool:
         """Whether requests that have the instance to themselves attain."""
-        engine = self._run_alone(clock_mhz)
-        finished = engine.take_finished()
-        within = self._misses(finished, 0) <= (1.0 - self.attainment) * len(finished)
-        return within and self._intervals_attain(engine)
+        misses = self._engine.misses(clock_mhz, self._alone)
+        within = misses <= (1.0 - self.attainment) * self._alone.shape[1]
+        return within and self._intervals_attain()
 
     def alone_ms(self, clock_mhz: int) -> tuple[float, float]:
         """TTFT and TPOT that the required share of requests stays within, each alone on the instance."""
-        return self._quantiles_ms(self._run_alone(clock_mhz).take_finished())
+        self._engine.misses(clock_mhz, self._alone)
+        return _quantiles_ms(self._engine.last_times_ns, self.attainment)
 
     def tail_ms(self, clock_mhz: int, rate_rps: float) -> tuple[float, float]:
         """P99 of TTFT and TPOT at a rate; zeros at rate 0."""
         if rate_rps <= 0.0:
             return 0.0, 0.0
-        finished = self.loaded(clock_mhz, rate_rps).take_finished()
-        return (
-            float(np.quantile(finished.ttft_ns, 0.99)) * 1e-6,
-            float(np.quantile(finished.tpot_ns, 0.99)) * 1e-6,
-        )
+        return _quantiles_ms(self._engine.times_ns(clock_mhz, self._columns.at_rate(rate_rps)), 0.99)
 
     def loaded(self, clock_mhz: int, rate_rps: float) -> Engine:
         """An engine that has lived through the whole sample at a rate, until its last arrival."""
-        engine = self._engine(clock_mhz)
-        arrivals = _arrivals(self.sample, rate_rps)
-        engine.submit_many(arrivals, self.sample.input_tokens, self.sample.output_tokens)
-        engine.advance(int(arrivals[-1]))
-        return engine
-
-    def mean_watts(self, clock_mhz: int, rate_rps: float) -> float:
-        """Mean watts of the whole instance at a rate in steady state."""
-        engine = self._engine(clock_mhz)
-        sample = self.sample.first(_WATTS_REQUESTS)
-        arrivals = _arrivals(sample, rate_rps)
-        engine.submit_many(arrivals, sample.input_tokens, sample.output_tokens)
-        start, end = int(arrivals[int(_WARM_UP * len(arrivals))]), int(arrivals[-1])
-        engine.advance(start)
-        before = engine.energy_j
-        engine.advance(end)
-        return (engine.energy_j - before) / (1e-9 * (end - start))
-
-    def _engine(self, clock_mhz: int) -> Engine:
         from joulery.serving.engine import Engine
 
-        limit = self.objective.inter_token_latency_p99_ms
-        return Engine(
+        engine = Engine(
             self.model,
             token_budget=self.token_budget,
             max_num_seqs=self.max_num_seqs,
             clock_mhz=clock_mhz,
             capacity_hint=len(self.sample),
-            itl_edges_ns=() if limit is None else (limit * 1_000_000,),
+        )
+        arrivals, inputs, outputs, _ = self._columns.at_rate(rate_rps)
+        engine.submit_many(arrivals, inputs, outputs)
+        engine.advance(int(arrivals[-1]))
+        return engine
+
+    def mean_watts(self, clock_mhz: int, rate_rps: float) -> float:
+        """Mean watts of the whole instance at a rate in steady state."""
+        columns = self._watts_columns.at_rate(rate_rps)
+        return self._engine.mean_watts(clock_mhz, columns, first=int(_WARM_UP * columns.shape[1]))
+
+    @cached_property
+    def _engine(self) -> TrialEngine:
+        from joulery.serving.trial_engine import TrialEngine
+
+        return TrialEngine(
+            self.model,
+            token_budget=self.token_budget,
+            max_num_seqs=self.max_num_seqs,
+            objective=self.objective,
+            input_tokens=self.sample.input_tokens,
+            output_tokens=self.sample.output_tokens,
         )
 
-    def _run_alone(self, clock_mhz: int) -> Engine:
-        engine = self._engine(clock_mhz)
-        sample = self.sample.first(_ALONE_REQUESTS)
-        arrivals = np.arange(len(sample), dtype=np.int64) * _ALONE_GAP_NS
-        engine.submit_many(arrivals, sample.input_tokens, sample.output_tokens)
-        engine.advance(len(sample) * _ALONE_GAP_NS)
-        return engine
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self.sample)
+
+    @cached_property
+    def _watts_columns(self) -> Columns:
+        return Columns(self.sample.first(_WATTS_REQUESTS))
+
+    @cached_property
+    def _alone(self) -> Ints:
+        columns = Columns(self.sample.first(_ALONE_REQUESTS)).table
+        columns[0] = np.arange(columns.shape[1]) * _ALONE_GAP_NS
+        return columns
 
     def _bracket(self, clock_mhz: int, rate_rps: float, stride: float) -> tuple[float, float]:
         """A rate that attains and a higher one that does not; 0 and the lowest tried where none attains."""
@@ -213,22 +202,11 @@ class Trial:
             stride = min(stride**1.5, _WIDEST_STRIDE)  # a token interval above the objective is a cliff
         return (rate_rps, rate_rps) if upward else (0.0, rate_rps)
 
-    def _misses(self, finished: FinishedRequests, warm_up: int) -> int:
-        late = finished.ttft_ns > self.objective.time_to_first_token_ms * 1_000_000
-        slow = finished.tpot_ns > self.objective.time_per_output_token_ms * 1_000_000
-        return int(((late | slow) & (finished.tag >= warm_up)).sum())
-
-    def _intervals_attain(self, engine: Engine) -> bool:
+    def _intervals_attain(self) -> bool:
         if self.objective.inter_token_latency_p99_ms is None:
             return True
-        within, beyond = engine.itl_histogram
+        within, beyond = self._engine.itl_histogram
         return bool(beyond <= _ITL_TAIL * (within + beyond))
-
-    def _quantiles_ms(self, finished: FinishedRequests) -> tuple[float, float]:
-        ttft, tpot = (
-            float(np.quantile(x, self.attainment)) * 1e-6 for x in (finished.ttft_ns, finished.tpot_ns)
-        )
-        return ttft, tpot
 
     def _prefill_bound_rps(self, clock_mhz: int) -> float:
         """What compute alone would carry: a bound from above that is a fair start."""
@@ -236,7 +214,23 @@ class Trial:
         return 1e12 / (self.model.at_clock(clock_mhz).compute_token_ps * tokens)
 
 
-def _arrivals(sample: Sample, rate_rps: float) -> Ints:
-    at_s = np.cumsum(sample.gaps) / rate_rps + sample.late_s
-    arrivals: Ints = (np.sort(at_s) * 1e9).astype(np.int64)
-    return arrivals
+class Columns:
+    """A sample as an engine takes it: arrivals, input tokens, output tokens and places in the sample."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._units_s = np.cumsum(sample.gaps)
+        self._late_s = sample.late_s
+        self.table: Ints = np.empty((4, len(sample)), np.int64)
+        self.table[1], self.table[2] = sample.input_tokens, sample.output_tokens
+        self.table[3] = np.arange(len(sample))
+
+    def at_rate(self, rate_rps: float) -> Ints:
+        """The columns with arrivals at a mean rate, valid until the next call."""
+        at_s = self._units_s / rate_rps + self._late_s
+        self.table[0] = np.sort(at_s) * 1e9
+        return self.table
+
+
+def _quantiles_ms(times_ns: tuple[Ints, Ints], share: float) -> tuple[float, float]:
+    ttft_ms, tpot_ms = (float(np.quantile(x, share)) * 1e-6 for x in times_ns)
+    return ttft_ms, tpot_ms

@@ -1,0 +1,145 @@
+"""Benchmark of operating points: seconds cold and from the catalog, and how far they spread over seeds.
+
+Usage: python hack/bench_points.py. Prints one JSON object. One profile's points are those of its nine default
+classes, each a lane of its own under its own objective, at TP 2, 4 and 8 and twelve clocks. Lengths of a class
+are those of the Azure 2023 traces within its bounds; SL, of which they hold one, is log-uniform. CPU seconds
+are counted, as other work on the machine is not the model's; machine code is loaded before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("operator", "tests/support")]
+
+from joulery.domain.keys import TargetRef  # noqa: E402
+from joulery.domain.pool import Variant  # noqa: E402
+from joulery.domain.request_class import DEFAULT_CLASSES, Objective, RequestClass  # noqa: E402
+from joulery.serving.catalog import PointCatalog  # noqa: E402
+from joulery.serving.mix import LengthMix, of_requests  # noqa: E402
+from joulery.serving.points import OperatingPoints, operating_points  # noqa: E402
+from serving_cases import ACCELERATOR, azure_lengths, instance, shipped_profile  # noqa: E402
+
+SIZES = (2, 4, 8)
+CLOCKS_MHZ = tuple(int(mhz) for mhz in np.linspace(1200, 1980, 12).round())
+TOKEN_BUDGET, MAX_NUM_SEQS = 512, 256
+# The whole computation is repeated with seeds of its own so often.
+REPEATS = 3
+FEWEST_ROWS = 100
+MIXED_OBJECTIVE = Objective(time_to_first_token_ms=2000, time_per_output_token_ms=100)
+MOST_COLD_S, MOST_CACHED_S, MOST_MIXED_S, MOST_SPREAD = 5.0, 0.05, 0.02, 0.04
+
+T = TypeVar("T")
+Lane = tuple[Variant, LengthMix, Objective]
+
+
+def run() -> dict[str, object]:
+    """Figures of speed and spread. AssertionError where one misses its budget."""
+    lanes = [
+        (_variant(size), _mix_of(request_class), request_class.objective)
+        for size in SIZES
+        for request_class in DEFAULT_CLASSES
+    ]
+    _ask(PointCatalog(requests=300), lanes[0])  # loads the machine code
+    catalog = PointCatalog()
+    cold_s, found = _timed(lambda: [_ask(catalog, lane) for lane in lanes])
+    cached_s, again = _timed(lambda: [_ask(catalog, lane) for lane in lanes])
+    assert all(first is second for first, second in zip(found, again, strict=True))
+    mixed_s = _mixed_lane_s()
+    deviation, width = _spread(lanes, found)
+    figures = {
+        "points": len(lanes) * len(CLOCKS_MHZ),
+        "requestsPerSample": found[0].requests,
+        "coldSeconds": round(cold_s, 2),
+        "cachedMilliseconds": round(1e3 * cached_s, 2),
+        "mixedLaneMilliseconds": {name: round(1e3 * s, 1) for name, s in mixed_s.items()},
+        "seedDeviationPercent": _percent(deviation),
+        "seedRangePercent": _percent(width),
+    }
+    print(json.dumps(figures), file=sys.stderr)
+    assert cold_s <= MOST_COLD_S, f"{len(lanes)} lanes took {cold_s:.2f} s cold, more than {MOST_COLD_S} s"
+    assert cached_s <= MOST_CACHED_S, f"the catalog took {cached_s:.3f} s, more than {MOST_CACHED_S} s"
+    assert max(mixed_s.values()) <= MOST_MIXED_S, f"a mixed lane took more than {MOST_MIXED_S} s: {mixed_s}"
+    assert deviation.max() <= MOST_SPREAD, f"points spread by {deviation.max():.1%} over seeds"
+    return figures
+
+
+def _spread(lanes: list[Lane], found: list[OperatingPoints]) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviation and range of every point over repeats with other seeds, over their mean."""
+    rates = [np.concatenate([points.max_rate_rps for points in found])]
+    for repeat in range(1, REPEATS):
+        seeds = tuple(range(3 * repeat, 3 * repeat + 3))
+        rates.append(np.concatenate([_computed(lane, CLOCKS_MHZ, seeds).max_rate_rps for lane in lanes]))
+    table = np.array(rates)
+    served = table.min(axis=0) > 0.0
+    table = table[:, served]
+    return table.std(axis=0, ddof=1) / table.mean(axis=0), np.ptp(table, axis=0) / table.mean(axis=0)
+
+
+def _mixed_lane_s() -> dict[str, float]:
+    """Seconds for one lane with the whole conversation, by variant, at one clock."""
+    mix = of_requests(*azure_lengths("conv"))
+    taken = {}
+    for size in SIZES:
+        lane = (_variant(size), mix, MIXED_OBJECTIVE)
+        runs = [_timed(lambda lane=lane: _computed(lane, (1980,), (0, 1, 2)))[0] for _ in range(5)]
+        taken[f"tp{size}"] = float(np.median(runs))
+    return taken
+
+
+def _computed(lane: Lane, clocks_mhz: tuple[int, ...], seeds: tuple[int, ...]) -> OperatingPoints:
+    variant, mix, objective = lane
+    return operating_points(
+        instance(variant.tensor_parallel_size),
+        token_budget=TOKEN_BUDGET,
+        max_num_seqs=MAX_NUM_SEQS,
+        mix=mix,
+        objective=objective,
+        clocks_mhz=clocks_mhz,
+        seeds=seeds,
+    )
+
+
+def _ask(catalog: PointCatalog, lane: Lane) -> OperatingPoints:
+    variant, mix, objective = lane
+    return catalog.points(PROFILE, variant, mix=mix, objective=objective, clocks_mhz=CLOCKS_MHZ)
+
+
+def _variant(size: int) -> Variant:
+    target = TargetRef("apps/v1", "Deployment", f"tp{size}")
+    return Variant(f"tp{size}", target, ACCELERATOR, size, TOKEN_BUDGET, MAX_NUM_SEQS, 0, 8, 120.0)
+
+
+def _mix_of(request_class: RequestClass) -> LengthMix:
+    traces = [azure_lengths(name) for name in ("conv", "code")]
+    inputs, outputs = (np.concatenate([lengths[side] for lengths in traces]) for side in (0, 1))
+    bounds = (request_class.input_tokens, inputs), (request_class.output_tokens, outputs)
+    inside = np.all([(b.minimum <= side) & (side <= b.maximum) for b, side in bounds], axis=0)
+    if inside.sum() >= FEWEST_ROWS:
+        return of_requests(inputs[inside], outputs[inside])
+    ends = [(b.minimum - 1, min(b.maximum, int(side.max()))) for b, side in bounds]
+    return LengthMix(ends[0], (1.0,), ends[1], (1.0,))
+
+
+def _percent(shares: np.ndarray) -> dict[str, float]:
+    return {"mean": round(100 * float(shares.mean()), 2), "max": round(100 * float(shares.max()), 2)}
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.process_time()
+    done = work()
+    return time.process_time() - started, done
+
+
+PROFILE = shipped_profile()
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
