@@ -19,6 +19,8 @@ class Job:
     generated: int = 0
     held: int = 0
     target: int = 0
+    deadline_ns: int = 0
+    is_preempted: bool = False
     token_times_ns: list[int] = field(default_factory=list)
 
     @property
@@ -43,10 +45,17 @@ def run_naively(
     requests: Sequence[tuple[int, int, int]],
     clock_changes: Sequence[tuple[int, int]] = (),
     clock_mhz: int = 1980,
+    deadlines_ns: Sequence[int] | None = None,
 ) -> Outcome:
-    """Serve requests (arrival, input, output) to the end; the clock changes at given times."""
+    """Serve requests (arrival, input, output) to the end; the clock changes at given times.
+
+    With deadlines the earliest of those waiting comes next, and passes a half-done prompt of a later one.
+    """
     waiting = [Job(tag, *request) for tag, request in enumerate(requests)]
+    for job in waiting:
+        job.deadline_ns = deadlines_ns[job.tag] if deadlines_ns else job.tag
     running: list[Job] = []
+    halfway: list[Job] = []
     outcome = Outcome({}, 0.0, 0)
     now = 0
     while waiting or running:
@@ -57,23 +66,33 @@ def run_naively(
         while sum(_reserved(job) for job in running) + len(decoding) > model.kv_capacity_tokens:
             newest = running.pop()
             newest.held = newest.target = 0
+            newest.is_preempted = True
+            halfway = [job for job in halfway if job is not newest]
             waiting.insert(0, newest)
             outcome.preemptions += 1
             decoding = [job for job in running if job.is_decoding]
         left = token_budget - len(decoding)
         chunks: list[tuple[Job, int]] = []
-        for job in [job for job in running if not job.is_decoding]:
-            chunks.append((job, min(left, job.target - job.held)))
-            left -= chunks[-1][1]
-        while left > 0 and waiting and waiting[0].arrival_ns <= now and len(running) < max_num_seqs:
-            job = waiting[0]
-            need = job.input_tokens + job.generated
-            if sum(_reserved(j) for j in running) + len(decoding) + need > model.kv_capacity_tokens:
+        while left > 0:
+            job = _next(waiting, halfway, now) if len(running) < max_num_seqs else None
+            if job and not (deadlines_ns is None and halfway):
+                reserved = sum(_reserved(j) for j in running) + len(decoding)
+                job = job if reserved + job.input_tokens + job.generated <= model.kv_capacity_tokens else None
+            else:
+                job = None
+            if job:
+                waiting.remove(job)
+                running.append(job)
+                job.target, job.is_preempted = job.input_tokens + job.generated, False
+            elif halfway:
+                job = halfway.pop()
+            else:
                 break
-            running.append(waiting.pop(0))
-            job.target = need
-            chunks.append((job, min(left, need)))
-            left -= chunks[-1][1]
+            tokens = min(left, job.target - job.held - sum(n for j, n in chunks if j is job))
+            chunks.append((job, tokens))
+            left -= tokens
+            if job.held + tokens < job.target:
+                halfway.append(job)
         if not decoding and not chunks:
             now = waiting[0].arrival_ns
             continue
@@ -93,6 +112,17 @@ def run_naively(
             running.remove(job)
             outcome.token_times_ns[job.tag] = job.token_times_ns
     return outcome
+
+
+def _next(waiting: Sequence[Job], halfway: Sequence[Job], now: int) -> Job | None:
+    """Who would be admitted next: the preempted before all, then the earliest deadline, if before that halfway."""
+    if waiting and waiting[0].is_preempted:
+        return waiting[0]
+    arrived = [job for job in waiting if job.arrival_ns <= now]
+    if not arrived:
+        return None
+    first = min(arrived, key=lambda job: (job.deadline_ns, job.tag))
+    return first if not halfway or first.deadline_ns < halfway[-1].deadline_ns else None
 
 
 def _reserved(job: Job) -> int:

@@ -7,13 +7,22 @@ but the last bits. Loading this module loads numba.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from joulery.serving import kernel
 from joulery.serving import kernel_cells as at
 from joulery.serving.engine_records import VLLM_ITL_EDGES_NS, EngineCounters, FinishedRequests
-from joulery.serving.engine_state import check_lengths, empty_cells, energy_j, flight_w, set_clock
+from joulery.serving.engine_state import (
+    QueueDiscipline,
+    check_lengths,
+    empty_cells,
+    energy_j,
+    flight_w,
+    set_clock,
+)
 from joulery.serving.instance import InstanceModel, instance_model
 from joulery.serving.request_table import RequestTable
 
@@ -42,10 +51,11 @@ class Engine:
         start_ns: int = 0,
         capacity_hint: int = 256,
         itl_edges_ns: tuple[int, ...] = VLLM_ITL_EDGES_NS,
+        queue: QueueDiscipline = QueueDiscipline.FIFO,
     ) -> None:
         self.model = model
         self._state: Ints = empty_cells(
-            model, token_budget=token_budget, max_num_seqs=max_num_seqs, start_ns=start_ns
+            model, token_budget=token_budget, max_num_seqs=max_num_seqs, start_ns=start_ns, queue=queue
         )
         self._joules = np.zeros(at.JOULE_CELLS)
         self._table = RequestTable(capacity_hint=capacity_hint, max_num_seqs=max_num_seqs)
@@ -113,25 +123,46 @@ class Engine:
         self._clock = self.model.at_clock(clock_mhz)
         set_clock(self._state, self._joules, self._clock)
 
-    def submit(self, arrival_ns: int, input_tokens: int, output_tokens: int, tag: int = 0) -> None:
+    def submit(
+        self,
+        arrival_ns: int,
+        input_tokens: int,
+        output_tokens: int,
+        tag: int = 0,
+        deadline_ns: int | None = None,
+    ) -> None:
         """Submit one request; as `submit_many`."""
         one = np.array([[arrival_ns], [input_tokens], [output_tokens], [tag]], np.int64)
-        self.submit_many(one[0], one[1], one[2], one[3])
+        deadlines = None if deadline_ns is None else np.array([deadline_ns], np.int64)
+        self.submit_many(one[0], one[1], one[2], one[3], deadlines)
 
     def submit_many(
-        self, arrival_ns: Ints, input_tokens: Ints, output_tokens: Ints, tags: Ints | None = None
+        self,
+        arrival_ns: Ints,
+        input_tokens: Ints,
+        output_tokens: Ints,
+        tags: Ints | None = None,
+        deadlines_ns: Ints | Sequence[int] | None = None,
     ) -> None:
         """Submit requests in order of arrival, none before now or before one already submitted.
 
+        Deadlines are when first tokens are due: arrival plus the objective of the request's class. Only a queue
+        in their order reads them, and needs them.
+
         Raises ValueError for arrivals out of order, for lengths below 1, for a request longer than the
-        engine's limits (cutting it is the caller's duty) and while draining; nothing is submitted then.
+        engine's limits (cutting it is the caller's duty), without deadlines that the queue needs, and while
+        draining; nothing is submitted then.
         """
         if len(arrival_ns) == 0:
             return
         self._check_submission(arrival_ns, input_tokens, output_tokens)
-        columns: Ints = np.empty((4, len(arrival_ns)), np.int64)
+        if deadlines_ns is None and self._state[at.BY_DEADLINE]:
+            raise ValueError("a queue in order of deadlines needs the deadline of every request")
+        columns: Ints = np.empty((4 if deadlines_ns is None else 5, len(arrival_ns)), np.int64)
         columns[0], columns[1], columns[2] = arrival_ns, input_tokens, output_tokens
         columns[3] = 0 if tags is None else tags
+        if deadlines_ns is not None:
+            columns[4] = deadlines_ns
         self._table.reserve(self._state, count=len(arrival_ns), longest_output=int(output_tokens.max()))
         self._arrays = self._table.arrays(self._state, self._joules, self._edges, self._intervals)
         self._table.append(self._arrays, columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,21 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-def empty_cells(model: InstanceModel, *, token_budget: int, max_num_seqs: int, start_ns: int) -> Ints:
+class QueueDiscipline(StrEnum):
+    """Who of those that wait comes next: the first that came, or the one whose first token is due first."""
+
+    FIFO = "fifo"
+    DEADLINE = "deadline"
+
+
+def empty_cells(
+    model: InstanceModel,
+    *,
+    token_budget: int,
+    max_num_seqs: int,
+    start_ns: int = 0,
+    queue: QueueDiscipline = QueueDiscipline.FIFO,
+) -> Ints:
     """Cells of an engine without requests that has not lived yet. Raises ValueError for limits it cannot have."""
     _check_limits(model, token_budget=token_budget, max_num_seqs=max_num_seqs)
     cells: Ints = np.zeros(at.STATE_CELLS, np.int64)
@@ -21,6 +37,7 @@ def empty_cells(model: InstanceModel, *, token_budget: int, max_num_seqs: int, s
     cells[[at.TOKEN_BUDGET, at.MAX_NUM_SEQS]] = token_budget, max_num_seqs
     cells[at.KV_CAPACITY] = model.kv_capacity_tokens
     cells[at.STEP_TOKENS : at.STEP_TOKENS + 2] = FIRST_STEP_TOKENS, SECOND_STEP_TOKENS
+    cells[at.BY_DEADLINE] = queue is QueueDiscipline.DEADLINE
     return cells
 
 

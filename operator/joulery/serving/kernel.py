@@ -121,7 +121,7 @@ def advance(a: Arrays, until_ns: int) -> None:
         if state[at.NOW] >= until_ns:
             break
         while state[at.KV_TOKENS] + state[at.DECODES] > state[at.KV_CAPACITY]:
-            preempt_newest(state, a.requests, a.due, a.stack)
+            preempt_newest(a)
         prefill_tokens = fill_prefills(a)
         if state[at.DECODES] > 0 or prefill_tokens > 0:
             if prefill_tokens == 0:

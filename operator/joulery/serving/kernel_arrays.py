@@ -24,6 +24,8 @@ _CHECKSUM: Final = zlib.crc32(b"".join(source.read_bytes() for source in _SOURCE
 class Arrays(NamedTuple):
     """Everything an engine is. `queue` is the ring of submitted requests, `stack` holds the preempted ones.
 
+    `passed` is the stack of half-done prompts that more urgent ones have passed.
+
     `due` is the ring of lists of decoding requests by the iteration that finishes them; `completing` those
     whose prefill the iteration in flight completes; `edges` and `intervals` make the histogram of token
     intervals.
@@ -34,6 +36,7 @@ class Arrays(NamedTuple):
     requests: Ints
     queue: Ints
     stack: Ints
+    passed: Ints
     due: Ints
     completing: Ints
     finished: Ints

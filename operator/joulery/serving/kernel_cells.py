@@ -13,6 +13,8 @@ GENERATED, JOINED, LAST_TOKEN = 6, 7, 8
 CONTEXT, PREFILLED = 9, 10
 # Doubly linked lists: running requests by admission; decoding requests that finish in the same iteration.
 RUN_NEXT, RUN_PREVIOUS, DUE_NEXT, DUE_PREVIOUS = 11, 12, 13, 14
+# When its first token should have come; only a queue in order of deadlines reads it.
+DEADLINE = 15
 COLUMNS: Final = 16
 
 # Cells of `state`. ITERATION_END is -1 where no iteration is in flight.
@@ -33,9 +35,12 @@ TOKEN_BUDGET, MAX_NUM_SEQS, KV_CAPACITY = 30, 31, 32
 # Coefficients at the clock of the next iteration; streaming by number of steps taken (three cells).
 CLOCK_HOST_NS, CLOCK_STREAMING_NS, CLOCK_COMPUTE_PS, CLOCK_CONTEXT_PS, CLOCK_SEQUENCE_PS = 33, 34, 37, 38, 39
 STEP_TOKENS: Final = 40  # two cells, rising
+# Whether the queue is in order of deadlines; then how many prompts are half done and passed, the last passed on
+# top, and how many at the head of the queue have arrived and stand in order of deadlines.
+BY_DEADLINE, PASSED, SORTED = 42, 43, 44
 # The iteration whose end completes the next answer, -1 where that must be looked up in the ring.
-NEXT_DUE: Final = 42
-STATE_CELLS: Final = 43
+NEXT_DUE: Final = 45
+STATE_CELLS: Final = 46
 
 # Cells of `joules`: energy of completed iterations, of the whole iteration in flight, and watts at the clock.
 ENERGY_J, FLIGHT_J, HOST_W, STREAMING_W, ATTENTION_W, COMPUTE_W = 0, 1, 2, 3, 4, 5

@@ -2,7 +2,9 @@
 
 As in vLLM's scheduler decodes come first, prefills share the rest of the token budget, a request is admitted
 when its whole context fits the KV cache, the newest is preempted when decodes outgrow it, recomputes its
-context and is first in the queue again.
+context and is first in the queue again. In order of deadlines the most urgent of those that wait comes next, and
+passes a half-done prompt that is less urgent at the border of a chunk; who was passed keeps its place in the KV
+cache, and goes on before those it had passed itself.
 """
 
 from __future__ import annotations
@@ -33,8 +35,18 @@ def leave_running(state: Ints, requests: Ints, request: int) -> None:
 
 
 @compiled
-def preempt_newest(state: Ints, requests: Ints, due: Ints, stack: Ints) -> None:
+def take_passed(state: Ints, passed: Ints) -> int:
+    """The half-done prompt that was passed last, which is passed no more; -1 where there is none."""
+    if state[at.PASSED] == 0:
+        return -1
+    state[at.PASSED] -= 1
+    return int(passed[state[at.PASSED]])
+
+
+@compiled
+def preempt_newest(a: Arrays) -> None:
     """Free the KV cache of the request admitted last and put it at the head of the queue."""
+    state, requests, due, stack = a.state, a.requests, a.due, a.stack
     request = state[at.RUN_TAIL]
     leave_running(state, requests, request)
     if requests[request, at.JOINED] >= 0:
@@ -53,7 +65,7 @@ def preempt_newest(state: Ints, requests: Ints, due: Ints, stack: Ints) -> None:
     else:
         state[at.KV_TOKENS] -= requests[request, at.CONTEXT]
         if state[at.PARTIAL] == request:
-            state[at.PARTIAL] = -1
+            state[at.PARTIAL] = take_passed(state, a.passed)
     requests[request, at.PREFILLED] = 0
     state[at.NEXT_DUE] = -1
     stack[state[at.PREEMPTED]] = request
@@ -62,16 +74,42 @@ def preempt_newest(state: Ints, requests: Ints, due: Ints, stack: Ints) -> None:
 
 
 @compiled
-def _admit(a: Arrays) -> int:
-    """Admit the head of the queue where its whole context fits the KV cache; the request, or -1."""
+def _sort_arrived(state: Ints, requests: Ints, queue: Ints) -> None:
+    """Put those that have arrived among the head of the queue by deadline, behind others of the same deadline."""
+    last = queue.shape[0] - 1
+    while state[at.SORTED] < state[at.QUEUE_LENGTH]:
+        place = state[at.QUEUE_HEAD] + state[at.SORTED]
+        request = queue[place & last]
+        if requests[request, at.ARRIVAL] > state[at.NOW]:
+            return
+        while place > state[at.QUEUE_HEAD]:
+            before = queue[(place - 1) & last]
+            if requests[before, at.DEADLINE] <= requests[request, at.DEADLINE]:
+                break
+            queue[place & last] = before
+            place -= 1
+        queue[place & last] = request
+        state[at.SORTED] += 1
+
+
+@compiled
+def _admit(a: Arrays, halfway: int) -> int:
+    """Admit the head of the queue where its whole context fits the KV cache; the request, or -1.
+
+    A prompt that is `halfway` (-1 for none) is passed by the preempted and by those with an earlier deadline.
+    """
     state, requests, queue, stack = a.state, a.requests, a.queue, a.stack
     if state[at.RUNNING] >= state[at.MAX_NUM_SEQS]:
         return -1
     if state[at.PREEMPTED] > 0:
         request = stack[state[at.PREEMPTED] - 1]
     elif state[at.QUEUE_LENGTH] > 0:
+        if state[at.BY_DEADLINE]:
+            _sort_arrived(state, requests, queue)
         request = queue[state[at.QUEUE_HEAD]]
         if requests[request, at.ARRIVAL] > state[at.NOW]:
+            return -1
+        if halfway >= 0 and requests[request, at.DEADLINE] >= requests[halfway, at.DEADLINE]:
             return -1
     else:
         return -1
@@ -83,6 +121,7 @@ def _admit(a: Arrays) -> int:
     else:
         state[at.QUEUE_HEAD] = (state[at.QUEUE_HEAD] + 1) & (queue.shape[0] - 1)
         state[at.QUEUE_LENGTH] -= 1
+        state[at.SORTED] -= state[at.BY_DEADLINE]
     requests[request, at.CONTEXT] = context
     requests[request, at.PREFILLED] = 0
     requests[request, at.RUN_NEXT] = -1
@@ -98,18 +137,34 @@ def _admit(a: Arrays) -> int:
 
 
 @compiled
+def _most_urgent(a: Arrays, halfway: int) -> int:
+    """The prompt that goes on or begins in order of deadlines, -1 for none."""
+    if halfway < 0:
+        halfway = take_passed(a.state, a.passed)
+    request = _admit(a, halfway)
+    if request < 0:
+        return halfway
+    if halfway >= 0:
+        a.passed[a.state[at.PASSED]] = halfway
+        a.state[at.PASSED] += 1
+    return request
+
+
+@compiled
 def fill_prefills(a: Arrays) -> int:
-    """Give the budget that decodes leave to prefills, first come first served; the prefill tokens taken."""
+    """Give the budget that decodes leave to prefills in the order of the queue; the prefill tokens taken."""
     state, requests, completing = a.state, a.requests, a.completing
     left = state[at.TOKEN_BUDGET] - state[at.DECODES]
     taken = 0
     state[at.COMPLETING] = 0
     request = state[at.PARTIAL]
     while left > 0:
+        if state[at.BY_DEADLINE]:
+            request = _most_urgent(a, request)
+        elif request < 0:
+            request = _admit(a, -1)
         if request < 0:
-            request = _admit(a)
-            if request < 0:
-                break
+            break
         chunk = min(left, requests[request, at.CONTEXT] - requests[request, at.PREFILLED])
         requests[request, at.PREFILLED] += chunk
         left -= chunk
@@ -119,5 +174,5 @@ def fill_prefills(a: Arrays) -> int:
         completing[state[at.COMPLETING]] = request
         state[at.COMPLETING] += 1
         request = -1
-    state[at.PARTIAL] = request
+    state[at.PARTIAL] = request if request >= 0 else take_passed(state, a.passed)
     return taken

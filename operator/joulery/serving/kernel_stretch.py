@@ -75,14 +75,16 @@ def _next_due(state: Ints, due: Ints) -> int:
 def _quiet_until_ns(a: Arrays, until_ns: int) -> int:
     """Until when no start of an iteration can admit a request, given that this one could not.
 
-    The KV cache only fills while requests only decode: whoever was refused is refused until one completes.
+    The KV cache only fills while requests only decode: whoever was refused is refused until one completes. In
+    order of deadlines somebody yet to arrive may come before whoever was refused.
     """
     state = a.state
-    if state[at.PREEMPTED] > 0 or state[at.QUEUE_LENGTH] == 0:
+    if state[at.PREEMPTED] > 0 or state[at.QUEUE_LENGTH] == state[at.SORTED]:
         return until_ns
     if state[at.RUNNING] >= state[at.MAX_NUM_SEQS] or state[at.DECODES] >= state[at.TOKEN_BUDGET]:
         return until_ns
-    arrival = a.requests[a.queue[state[at.QUEUE_HEAD]], at.ARRIVAL]
+    place = (state[at.QUEUE_HEAD] + state[at.SORTED]) & (a.queue.shape[0] - 1)
+    arrival = a.requests[a.queue[place], at.ARRIVAL]
     return until_ns if arrival <= state[at.NOW] else min(until_ns, arrival)
 
 

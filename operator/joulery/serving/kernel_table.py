@@ -10,7 +10,8 @@ from joulery.serving.kernel_arrays import Arrays, Ints, compiled
 def enqueue(a: Arrays, free: Ints, free_count: int, columns: Ints) -> None:
     """Write requests into free rows, the last freed first, and put them at the end of the queue.
 
-    `columns` holds arrivals, input tokens, output tokens and tags, as the first columns of the table do.
+    `columns` holds arrivals, input tokens, output tokens and tags, as the first columns of the table do, and
+    may hold deadlines.
     """
     state, requests, queue = a.state, a.requests, a.queue
     tail = state[at.QUEUE_HEAD] + state[at.QUEUE_LENGTH]
@@ -21,6 +22,8 @@ def enqueue(a: Arrays, free: Ints, free_count: int, columns: Ints) -> None:
             requests[row, column] = -1
         for column in range(at.TAG + 1):
             requests[row, column] = columns[column, i]
+        if columns.shape[0] > at.TAG + 1:
+            requests[row, at.DEADLINE] = columns[at.TAG + 1, i]
         requests[row, at.GENERATED] = 0
         queue[(tail + i) & (queue.shape[0] - 1)] = row
     state[at.QUEUE_LENGTH] += count

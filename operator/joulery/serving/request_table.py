@@ -23,6 +23,7 @@ class RequestTable:
         self._finished: Ints = np.zeros(size, np.int64)
         self._due: Ints = np.full(1024, -1, np.int64)
         self._stack: Ints = np.zeros(max_num_seqs, np.int64)
+        self._passed: Ints = np.zeros(max_num_seqs, np.int64)
         self._completing: Ints = np.zeros(max_num_seqs, np.int64)
 
     def reserve(self, state: Ints, *, count: int, longest_output: int) -> None:
@@ -61,7 +62,7 @@ class RequestTable:
         self._release(indices)
         self._due[:] = -1
         state[[at.RUNNING, at.QUEUE_LENGTH, at.PREEMPTED, at.COMPLETING]] = 0
-        state[[at.DECODES, at.CONTEXT_TOKENS, at.KV_TOKENS]] = 0
+        state[[at.DECODES, at.CONTEXT_TOKENS, at.KV_TOKENS, at.PASSED, at.SORTED]] = 0
         state[[at.ITERATION_END, at.RUN_HEAD, at.RUN_TAIL, at.PARTIAL, at.NEXT_DUE]] = -1
         return tags
 
@@ -74,15 +75,17 @@ class RequestTable:
 
     def waiting(self, state: Ints) -> int:
         """Requests that have arrived and are not admitted, the preempted ones among them."""
-        arrivals = self.rows[self._queued(state), at.ARRIVAL]
-        return int(np.searchsorted(arrivals, state[at.NOW], side="right") + state[at.PREEMPTED])
+        come, arrivals = int(state[at.SORTED]), self.rows[self._queued(state), at.ARRIVAL]
+        come += int(np.searchsorted(arrivals[come:], state[at.NOW], side="right"))
+        return come + int(state[at.PREEMPTED])
 
     def oldest_waiting_ns(self, state: Ints) -> int:
         """Arrival of the request waiting longest; there must be one."""
         preempted = self._stack[: int(state[at.PREEMPTED])]
         arrivals = self.rows[preempted, at.ARRIVAL].tolist()
         if state[at.QUEUE_LENGTH] > 0:
-            arrivals.append(int(self.rows[self._queue[state[at.QUEUE_HEAD]], at.ARRIVAL]))
+            queued = self._queued(state)[: max(1, int(state[at.SORTED]))]
+            arrivals.append(int(self.rows[queued, at.ARRIVAL].min()))
         return int(min(arrivals))
 
     def arrays(self, state: Ints, joules: Floats, edges: Ints, intervals: Ints) -> Arrays:
@@ -93,6 +96,7 @@ class RequestTable:
             requests=self.rows,
             queue=self._queue,
             stack=self._stack,
+            passed=self._passed,
             due=self._due,
             completing=self._completing,
             finished=self._finished,

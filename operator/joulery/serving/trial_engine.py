@@ -34,7 +34,7 @@ class TrialEngine:
         """Make an engine for lists no longer than these lengths. Raises as `Engine` and its `submit_many`."""
         check_lengths(model, input_tokens, output_tokens)
         self._model = model
-        self._empty = empty_cells(model, token_budget=token_budget, max_num_seqs=max_num_seqs, start_ns=0)
+        self._empty = empty_cells(model, token_budget=token_budget, max_num_seqs=max_num_seqs)
         self._cells = self._empty.copy()
         self._joules = np.zeros(at.JOULE_CELLS)
         self._table = RequestTable(capacity_hint=len(input_tokens), max_num_seqs=max_num_seqs)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from joulery.serving.engine import Engine
+from joulery.serving.engine_state import QueueDiscipline
 from serving_cases import instance, with_kv_cache
 
 MS = 1_000_000
@@ -242,3 +243,37 @@ def test_arrays_grow_with_long_answers_and_many_requests() -> None:
     assert len(done) == count + 2
     assert set(done.tag.tolist()) == {1, 2, *range(10, count + 10)}
     assert it.counters().generation_tokens_total == 70_000 + 5 * count
+
+
+def two_prompts(queue: QueueDiscipline) -> dict[str, float]:
+    """TTFT in ms of a long prompt and of a short one that comes while the long one is half done."""
+    it = Engine(instance(4), token_budget=512, max_num_seqs=8, clock_mhz=1980, queue=queue)
+    ms = 1_000_000
+    arrivals, inputs, outputs = np.array([0, 50 * ms]), np.array([8000, 100]), np.array([5, 5])
+    it.submit_many(arrivals, inputs, outputs, np.arange(2), arrivals + np.array([2000 * ms, 250 * ms]))
+    it.advance(10_000 * ms)
+    done = it.take_finished()
+    return {("long", "short")[tag]: ttft * 1e-6 for tag, ttft in zip(done.tag, done.ttft_ns, strict=True)}
+
+
+def test_in_order_of_deadlines_a_short_prompt_passes_a_half_done_long_one_at_the_border_of_a_chunk() -> None:
+    first_come, by_deadline = two_prompts(QueueDiscipline.FIFO), two_prompts(QueueDiscipline.DEADLINE)
+    assert first_come["short"] > 250
+    assert by_deadline["short"] < 100
+    assert first_come["long"] < by_deadline["long"] < 1.1 * first_come["long"]
+
+
+def test_a_queue_in_order_of_deadlines_refuses_requests_without_one() -> None:
+    it = Engine(instance(4), token_budget=512, max_num_seqs=8, clock_mhz=1980, queue=QueueDiscipline.DEADLINE)
+    with pytest.raises(ValueError, match="needs the deadline of every request"):
+        it.submit(0, 10, 10)
+    assert it.in_flight == 0
+
+
+def test_waiting_requests_are_counted_and_the_oldest_named_in_order_of_deadlines() -> None:
+    it = Engine(instance(4), token_budget=512, max_num_seqs=1, clock_mhz=1980, queue=QueueDiscipline.DEADLINE)
+    arrivals = np.array([0, 10, 20, 10**15])
+    it.submit_many(arrivals, np.full(4, 100), np.full(4, 100), None, np.array([0, 900, 500, 0]))
+    it.advance(200_000_000)
+    counters = it.counters()
+    assert (counters.running, counters.waiting, counters.oldest_waiting_arrival_ns) == (1, 2, 10)

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from joulery.serving.engine import Engine
+from joulery.serving.engine_state import QueueDiscipline
 from naive_engine import run_naively
 from serving_cases import instance, with_kv_cache
 
@@ -25,11 +26,24 @@ class Load:
     seqs: int
     requests: tuple[tuple[int, int, int], ...]
     clock_changes: tuple[tuple[int, int], ...]
+    # By when first tokens are due, after the arrivals; none where the queue is first come, first served.
+    slacks_ns: tuple[int, ...] = ()
+
+    @property
+    def deadlines_ns(self) -> list[int] | None:
+        if not self.slacks_ns:
+            return None
+        return [request[0] + slack for request, slack in zip(self.requests, self.slacks_ns, strict=True)]
 
     def engine(self) -> Engine:
         model = with_kv_cache(instance(4), kv_capacity_tokens=self.kv_capacity_tokens)
         return Engine(
-            model, token_budget=self.budget, max_num_seqs=self.seqs, clock_mhz=1980, capacity_hint=16
+            model,
+            token_budget=self.budget,
+            max_num_seqs=self.seqs,
+            clock_mhz=1980,
+            capacity_hint=16,
+            queue=QueueDiscipline.DEADLINE if self.slacks_ns else QueueDiscipline.FIFO,
         )
 
 
@@ -39,8 +53,14 @@ def loads(draw: st.DrawFn) -> Load:
     arrivals = sorted(draw(st.lists(st.integers(0, 2 * 10**9), min_size=1, max_size=25)))
     requests = tuple((t, draw(st.integers(1, 250)), draw(st.integers(1, 60))) for t in arrivals)
     changes = draw(st.lists(st.tuples(st.integers(0, 3 * 10**9), st.sampled_from(CLOCKS)), max_size=4))
+    slacks = st.sampled_from((0, 250_000_000, 2_000_000_000))
     return Load(
-        draw(st.integers(310, 1200)), draw(st.integers(seqs, 300)), seqs, requests, tuple(sorted(changes))
+        draw(st.integers(310, 1200)),
+        draw(st.integers(seqs, 300)),
+        seqs,
+        requests,
+        tuple(sorted(changes)),
+        tuple(draw(slacks) for _ in requests) if draw(st.booleans()) else (),
     )
 
 
@@ -50,7 +70,7 @@ def live(load: Load, cuts: list[int], *, late: bool) -> Engine:
     pending = list(enumerate(load.requests))
     if not late:
         arrivals, inputs, outputs = np.array(load.requests, np.int64).T
-        it.submit_many(arrivals, inputs, outputs, np.arange(len(load.requests)))
+        it.submit_many(arrivals, inputs, outputs, np.arange(len(load.requests)), load.deadlines_ns)
         pending = []
     changes = list(load.clock_changes)
     times = sorted({*cuts, *(t for t, _ in changes), *(r[0] for _, r in pending)})
@@ -58,7 +78,7 @@ def live(load: Load, cuts: list[int], *, late: bool) -> Engine:
         it.advance(time)
         while pending and pending[0][1][0] == time:
             tag, (arrival, inputs_, outputs_) = pending.pop(0)
-            it.submit(arrival, inputs_, outputs_, tag)
+            it.submit(arrival, inputs_, outputs_, tag, load.deadlines_ns and load.deadlines_ns[tag])
         while changes and changes[0][0] == time:
             it.set_clock(changes.pop(0)[1])
     it.advance(FAR_NS)
@@ -108,7 +128,7 @@ def test_how_time_is_cut_changes_nothing(load: Load, cuts: list[int], late: bool
 def test_totals_never_fall_and_limits_hold(load: Load, cuts: list[int]) -> None:
     it = load.engine()
     arrivals, inputs, outputs = np.array(load.requests, np.int64).T
-    it.submit_many(arrivals, inputs, outputs)
+    it.submit_many(arrivals, inputs, outputs, None, load.deadlines_ns)
     before = it.counters()
     for cut in sorted(cuts):
         it.advance(cut)
@@ -127,11 +147,9 @@ def test_totals_never_fall_and_limits_hold(load: Load, cuts: list[int]) -> None:
 def test_no_request_is_faster_than_alone_but_by_what_larger_batches_save(load: Load) -> None:
     _, one_step, beyond = instance(4).at_clock(1980).streaming_ns
     saved_ns = one_step - beyond  # per iteration: kernels for 33 tokens are quicker than those for 17
-    done = live(
-        Load(load.kv_capacity_tokens, load.budget, load.seqs, load.requests, ()), [], late=False
-    ).take_finished()
+    done = live(replace(load, clock_changes=(), slacks_ns=()), [], late=False).take_finished()
     for tag, ttft in zip(done.tag, done.ttft_ns, strict=True):
-        alone = load.engine()
+        alone = replace(load, slacks_ns=()).engine()
         _, inputs, outputs = load.requests[int(tag)]
         alone.submit(0, inputs, outputs)
         alone.advance(FAR_NS)
@@ -149,6 +167,7 @@ def test_equals_the_naive_engine_token_by_token(load: Load) -> None:
         max_num_seqs=load.seqs,
         requests=load.requests,
         clock_changes=load.clock_changes,
+        deadlines_ns=load.deadlines_ns,
     )
     done, counters = it.take_finished(), it.counters()
     assert counters.preemptions_total == naive.preemptions

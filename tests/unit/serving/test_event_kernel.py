@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from joulery.serving import kernel, kernel_cells, kernel_stretch
 from joulery.serving.engine import VLLM_ITL_EDGES_NS, Engine
+from joulery.serving.engine_state import QueueDiscipline
 from serving_cases import instance
 from stepped_engine import SteppedEngine
 
@@ -24,8 +25,8 @@ EDGES_NS = {
     "one": (12_000_000,),
     "fine": tuple(range(11_000_000, 13_000_000, 997)),
 }
-# Arrival, input tokens, output tokens.
-Request = tuple[int, int, int]
+# Arrival, input tokens, output tokens, and how long after its arrival the first token is due.
+Request = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Case:
     # Time per token of context where not the instance's: none, awkward remainders, minutes per iteration.
     context_ps: int | None
     tensor_parallel_size: int
+    queue: QueueDiscipline
     acts: tuple[Act, ...]
 
     def engine(self, kind: type[Engine]) -> Engine:
@@ -56,6 +58,7 @@ class Case:
             clock_mhz=1980,
             capacity_hint=16,
             itl_edges_ns=EDGES_NS[self.edges],
+            queue=self.queue,
         )
         self.set_clock(it, 1980)
         return it
@@ -73,7 +76,10 @@ def cases(draw: st.DrawFn) -> Case:
     longest_output = draw(st.sampled_from((3, 60, 1500)))
     within_ns = draw(st.sampled_from((0, 20_000_000, 2 * S, 30 * S)))
     requests = st.tuples(
-        st.integers(0, within_ns), st.integers(1, longest_input), st.integers(1, longest_output)
+        st.integers(0, within_ns),
+        st.integers(1, longest_input),
+        st.integers(1, longest_output),
+        st.sampled_from((0, S // 4, 2 * S)),
     )
     times = sorted(draw(st.lists(st.integers(0, 2 * within_ns + S), max_size=25)))
     acts = []
@@ -92,6 +98,7 @@ def cases(draw: st.DrawFn) -> Case:
         edges=draw(st.sampled_from(sorted(EDGES_NS))),
         context_ps=draw(st.sampled_from((None, None, None, 0, 1, 997, 12_500, 10**9, 10**11))),
         tensor_parallel_size=draw(st.sampled_from((2, 4, 8))),
+        queue=draw(st.sampled_from(QueueDiscipline)),
         acts=tuple(acts),
     )
 
@@ -104,9 +111,9 @@ def both_do(case: Case, act: Act, engines: tuple[Engine, Engine], last_arrival_n
     fast, slow = engines
     if act.kind == "submit":
         start = max(act.at_ns, last_arrival_ns)
-        arrivals, inputs, outputs = np.array(act.requests, np.int64).T
+        arrivals, inputs, outputs, slack_ns = np.array(act.requests, np.int64).T
         for it in engines:
-            it.submit_many(start + arrivals, inputs, outputs)
+            it.submit_many(start + arrivals, inputs, outputs, None, start + arrivals + slack_ns)
         return start + int(arrivals[-1])
     if act.kind == "clock":
         for it in engines:
@@ -128,7 +135,7 @@ def assert_equal(fast: Engine, slow: Engine) -> None:
     # Only the kernel keeps the next due iteration, in the last cell.
     cells = kernel_cells.NEXT_DUE
     assert a.state[:cells].tolist() == b.state[:cells].tolist()
-    for name in ("requests", "queue", "stack", "due", "completing", "finished", "intervals"):
+    for name in ("requests", "queue", "stack", "passed", "due", "completing", "finished", "intervals"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
     assert a.joules.tolist() == pytest.approx(b.joules.tolist(), rel=1e-9)
     assert fast.energy_j == pytest.approx(slow.energy_j, rel=1e-9)
@@ -145,7 +152,7 @@ def run_both(case: Case) -> Engine:
     return engines[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(cases())
 def test_schedule_equals_the_stepwise_kernel_and_joules_to_a_billionth(case: Case) -> None:
     run_both(case)
