@@ -22,7 +22,8 @@ sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("operator
 from joulery.domain.request_class import Objective  # noqa: E402
 from joulery.serving.engine import Engine  # noqa: E402
 from joulery.serving.instance import InstanceModel  # noqa: E402
-from joulery.serving.trial import Sample, Trial  # noqa: E402
+from joulery.serving.sample import Sample  # noqa: E402
+from joulery.serving.trial import Trial  # noqa: E402
 from plain_loop import PlainRun, run_plainly  # noqa: E402
 from serving_cases import Ints, azure_lengths, instance, resampled, with_kv_cache  # noqa: E402
 from stepped_engine import SteppedEngine  # noqa: E402

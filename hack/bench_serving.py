@@ -16,7 +16,8 @@ from joulery.domain.request_class import Objective  # noqa: E402
 from joulery.serving.engine import Engine  # noqa: E402
 from joulery.serving.mix import of_requests  # noqa: E402
 from joulery.serving.points import operating_points  # noqa: E402
-from joulery.serving.trial import Sample, Trial  # noqa: E402
+from joulery.serving.sample import Sample  # noqa: E402
+from joulery.serving.trial import Trial  # noqa: E402
 from serving_cases import azure_lengths, instance, resampled, shipped_profile  # noqa: E402
 
 OBJECTIVE = Objective(time_to_first_token_ms=2000, time_per_output_token_ms=100)
@@ -72,7 +73,7 @@ def run() -> dict[str, object]:
             "seconds": round(time.perf_counter() - started, 3),
             "clocks": len(clocks),
             "requests": found.requests,
-            "seedSpreadPercent": round(100 * found.seed_spread, 1),
+            "seedSpreadPercent": round(100 * float(found.seed_spread.max()), 1),
         }
         rates[size] = found.rate_at(len(clocks) - 1)
     return {

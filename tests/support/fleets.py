@@ -263,7 +263,7 @@ def made_up_points(
         mean_input_tokens=1000.0,
         mean_output_tokens=200.0,
         requests=6000,
-        seed_spread=0.01,
+        seed_spread=0.01 * ones,
         prompt_time_share=0.5,
         idle_w=tp * 105.0,
     )

@@ -11,14 +11,14 @@ from joulery.domain.request_class import Objective
 from joulery.serving.instance import instance_model
 from joulery.serving.mix import LengthMix
 from joulery.serving.parameters import EngineProfile
-from joulery.serving.points import OperatingPoints, between, operating_points
+from joulery.serving.points import SAMPLE_REQUESTS, OperatingPoints, between, operating_points
 from joulery.serving.truth import perturbed
 
 
 class PointCatalog:
     """Operating points by content of the question; the least recently asked are dropped."""
 
-    def __init__(self, *, requests: int = 12_000, capacity: int = 4096) -> None:
+    def __init__(self, *, requests: int = SAMPLE_REQUESTS, capacity: int = 4096) -> None:
         self._requests = requests
         self._capacity = capacity
         self._known: OrderedDict[object, OperatingPoints] = OrderedDict()

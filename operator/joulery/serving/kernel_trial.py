@@ -13,10 +13,12 @@ from joulery.serving.kernel import advance
 from joulery.serving.kernel_arrays import Arrays, Ints, compiled
 from joulery.serving.kernel_table import enqueue
 
-# Cells of `terms`: limits on engine time, the first tag that is judged, misses that the verdict allows, and
-# whether what is in flight at the last arrival is served to its end.
-TTFT_NS, TPOT_NS, FIRST_JUDGED, ALLOWED, TO_THE_END = 0, 1, 2, 3, 4
-TERMS: Final = 5
+# Cells of `terms`: limits on engine time, the first tag that is judged, and the most misses to go on with.
+TTFT_NS, TPOT_NS, FIRST_JUDGED, MOST_MISSES = 0, 1, 2, 3
+TERMS: Final = 4
+# Columns of `marks`: misses so far, token intervals so far within the limit and beyond it.
+MISSES, WITHIN, BEYOND = 0, 1, 2
+MARKS: Final = 3
 
 BATCH: Final = 128
 # Steps in which the last requests are brought to an end.
@@ -43,30 +45,42 @@ def _judge(a: Arrays, free: Ints, free_count: int, terms: Ints, times: Ints, don
 
 
 @compiled
-def serve(a: Arrays, free: Ints, columns: Ints, terms: Ints, times: Ints) -> int:
-    """Misses among requests served by an empty engine, complete unless there are more than allowed.
+def _mark(a: Arrays, marks: Ints, part: int, misses: int) -> None:
+    """Write down how things stand at the end of a part."""
+    marks[part, MISSES] = misses
+    marks[part, WITHIN] = a.intervals[0]
+    marks[part, BEYOND] = a.intervals[1] if a.edges.shape[0] > 0 else 0
 
-    `columns` holds arrivals, input tokens, output tokens and tags, all of `free` is free, and `times` takes
-    TTFT and TPOT in order of completion, in ns of engine time.
+
+@compiled
+def serve(a: Arrays, free: Ints, columns: Ints, bounds: Ints, terms: Ints, times: Ints, marks: Ints) -> int:
+    """Serve requests on an empty engine; how many ended, all unless more miss than is gone on with.
+
+    `columns` holds arrivals, input tokens, output tokens and tags, `bounds` where parts of them end, all of
+    `free` is free. `times` takes TTFT and TPOT in order of completion, in ns of engine time; `marks` a row when
+    the last request of a part has come, and the last row when all have ended.
     """
     state, count, free_count = a.state, columns.shape[1], free.shape[0]
-    sent = done = misses = 0
+    sent = done = misses = part = 0
+    last = bounds.shape[0] - 1
     while done < count:
+        while part < last and bounds[part] <= sent:
+            _mark(a, marks, part, misses)
+            part += 1
         if sent < count:
-            batch = min(BATCH, count - sent)
+            batch = min(BATCH, bounds[part] - sent)
             enqueue(a, free, free_count, columns[:, sent : sent + batch])
             free_count -= batch
             sent += batch
             until_ns = columns[0, sent - 1]
-        elif terms[TO_THE_END]:
-            until_ns = state[at.NOW] + TAIL_NS
         else:
-            break
+            until_ns = state[at.NOW] + TAIL_NS
         advance(a, until_ns)
         finished = state[at.FINISHED]
         misses += _judge(a, free, free_count, terms, times, done)
         free_count += finished
         done += finished
-        if misses > terms[ALLOWED]:
-            break
-    return misses
+        if misses > terms[MOST_MISSES]:
+            return int(min(done, count - 1))
+    _mark(a, marks, last, misses)
+    return done

@@ -1,8 +1,8 @@
 """Operating points: for one variant and mix, the highest rate within the objective and the watts, by clock.
 
-The highest rate is found by bisection on the very engine that emulator and replay run: arrivals as bursty as
-the pool's, one sample of lengths for all clocks and rates (common random numbers). Watts against load are
-strongly concave, so they are a table.
+The highest rate is searched on the very engine that emulator and replay run: arrivals as bursty as the pool's,
+one sample of requests for all clocks and rates (common random numbers). How much its parts differ tells how
+much the rate would with another sample. Watts against load are strongly concave, so they are a table.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from joulery.domain.clock_table import ClockRow
 from joulery.domain.request_class import Objective
+from joulery.serving.frontier import frontier
 from joulery.serving.instance import InstanceModel
 from joulery.serving.mix import LengthMix
-from joulery.serving.trial import Sample, Trial
+from joulery.serving.sample import Sample
+from joulery.serving.trial import Trial
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +30,9 @@ LOAD_GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Operating points are computed to this attainment so that transients have room above the promise of 99 %.
 ATTAINMENT = 0.995
 
+# Requests of a sample to begin with; most classes then spread by 1 to 2 % over samples.
+SAMPLE_REQUESTS = 46_000
+
 
 @dataclass(frozen=True)
 class OperatingPoints:
@@ -35,9 +40,10 @@ class OperatingPoints:
 
     Attributes:
         rates_rps: `[clock, load]`, the rates at which `watts` of the whole instance are tabulated, first 0.
-        p99_ttft_ms, p99_tpot_ms: `[clock]`, at the highest rate.
+        p99_ttft_ms, p99_tpot_ms: `[clock]`, within 2 % of the highest rate.
         best_ttft_ms, best_tpot_ms: `[clock]`, what the required share of requests stays within, each alone.
-        seed_spread: Relative spread of the highest rate over seeds, at the highest clock.
+        requests: Size of the sample of requests.
+        seed_spread: `[clock]`, relative standard deviation of the highest rate over such samples.
         prompt_time_share: Share of the time that one more request costs which its prompt takes.
     """
 
@@ -52,7 +58,7 @@ class OperatingPoints:
     mean_input_tokens: float
     mean_output_tokens: float
     requests: int
-    seed_spread: float
+    seed_spread: Floats
     idle_w: float
     prompt_time_share: float
 
@@ -80,46 +86,30 @@ def operating_points(
     clocks_mhz: Sequence[int],
     dispersion: float = 1.0,
     attainment: float = ATTAINMENT,
-    requests: int = 12_000,
-    seeds: Sequence[int] = (0, 1, 2),
+    requests: int = SAMPLE_REQUESTS,
+    seed: int = 0,
 ) -> OperatingPoints:
-    """Operating points at rising clocks, each seed being a sample of so many requests.
+    """Operating points at rising clocks, from one sample of so many requests, or of twice as many.
 
-    `dispersion` is that of the arrivals at one instance: variance over mean of their counts per second.
+    Twice as many are drawn where rates would spread too much over samples. `dispersion` is that of the arrivals
+    at one instance: variance over mean of their counts per second.
 
     Raises ValueError for clocks that do not rise, and what `Engine` raises for its options.
-    """
-    trials = [
-        Trial(
-            model=model,
-            token_budget=token_budget,
-            max_num_seqs=max_num_seqs,
-            sample=Sample.of_mix(
-                mix, requests, seed=seed, longest=model.longest_request_tokens, dispersion=dispersion
-            ),
-            objective=objective,
-            attainment=attainment,
-        )
-        for seed in seeds
-    ]
-    return points_of_trials(trials, clocks_mhz)
-
-
-def points_of_trials(trials: Sequence[Trial], clocks_mhz: Sequence[int]) -> OperatingPoints:
-    """Operating points of trials that differ in their sample only.
-
-    The trial of median highest rate makes the table, which halves the variance of tails; all make the spread.
     """
     clocks = tuple(clocks_mhz)
     if not clocks or any(b <= a for a, b in pairwise(clocks)):
         raise ValueError(f"clocks must rise, got {clocks}")
-    tops = _highest_rates(trials, clocks[-1])
-    median = int(np.argsort(tops, kind="stable")[len(tops) // 2])
-    trial, top = trials[median], float(tops[median])
-    rates = _rates(trial, clocks, top)
+
+    def trial_of(count: int) -> Trial:
+        longest = model.longest_request_tokens
+        sample = Sample.of_mix(mix, count, seed=seed, longest=longest, dispersion=dispersion)
+        return Trial(model, token_budget, max_num_seqs, sample, objective, attainment)
+
+    trial, limits = frontier(trial_of, requests, clocks)
+    rates = np.array([limit.rate_rps for limit in limits])
     grid = rates[:, None] * np.array(LOAD_GRID)
+    tails = np.array([limit.p99_ms for limit in limits])
     alone = np.array([trial.alone_ms(clock) for clock in clocks])
-    tails = np.array([trial.tail_ms(clock, rate) for clock, rate in zip(clocks, rates, strict=True)])
     return OperatingPoints(
         clocks_mhz=clocks,
         max_rate_rps=rates,
@@ -132,8 +122,8 @@ def points_of_trials(trials: Sequence[Trial], clocks_mhz: Sequence[int]) -> Oper
         mean_input_tokens=float(trial.sample.input_tokens.mean()),
         mean_output_tokens=float(trial.sample.output_tokens.mean()),
         requests=len(trial.sample),
-        seed_spread=float(np.ptp(tops) / top) if top > 0.0 else 0.0,
-        idle_w=trial.model.idle_loaded_w,
+        seed_spread=np.array([limit.crossing.deviation for limit in limits]),
+        idle_w=model.idle_loaded_w,
         prompt_time_share=_prompt_time_share(trial),
     )
 
@@ -195,27 +185,6 @@ def clock_table(
         highest = max(highest, points.clocks_mhz[least])
         rows.append(ClockRow(load * points.mean_input_tokens, load * points.mean_output_tokens, highest))
     return tuple(rows)
-
-
-def _highest_rates(trials: Sequence[Trial], clock_mhz: int) -> Floats:
-    """Highest rate of each trial at one clock."""
-    rates = [trials[0].highest_rate_rps(clock_mhz)]
-    rates += [t.highest_rate_rps(clock_mhz, near=rates[0] or None, stride=1.05) for t in trials[1:]]
-    return np.array(rates)
-
-
-def _rates(trial: Trial, clocks: tuple[int, ...], top: float) -> Floats:
-    """Highest rates, from the highest clock down; a lower clock never carries more than a higher one."""
-    rates = np.zeros(len(clocks))
-    above, above_mhz = top, clocks[-1]
-    rates[-1] = above
-    for i in range(len(clocks) - 2, -1, -1):
-        if above == 0.0:
-            break
-        near = above * (0.35 + 0.65 * clocks[i] / above_mhz)
-        above, above_mhz = min(trial.highest_rate_rps(clocks[i], near=near, stride=1.05), above), clocks[i]
-        rates[i] = above
-    return rates
 
 
 def _watts(trial: Trial, clock_mhz: int, rates: Floats) -> Floats:

@@ -17,6 +17,7 @@ class RequestTable:
         self.rows: Ints = np.full((size, at.COLUMNS), -1, np.int64)
         # The first `free_count` are rows not in use.
         self.free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
+        self._all_free = self.free.copy()
         self.free_count = size
         self._told = np.zeros(size, np.bool_)
         self._queue: Ints = np.zeros(size, np.int64)
@@ -68,9 +69,8 @@ class RequestTable:
 
     def clear(self) -> None:
         """Free all rows, whatever they hold; the state that goes with them is the caller's to wipe."""
-        size = len(self.rows)
-        self.free[:] = np.arange(size - 1, -1, -1)
-        self.free_count = size
+        self.free[:] = self._all_free
+        self.free_count = len(self.free)
         self._due[:] = -1
 
     def waiting(self, state: Ints) -> int:
@@ -133,6 +133,7 @@ class RequestTable:
         free[:size] = np.arange(2 * size - 1, size - 1, -1)
         free[size : size + self.free_count] = self.free[: self.free_count]
         self.free, self.free_count = free, size + self.free_count
+        self._all_free = np.arange(2 * size - 1, -1, -1)
         self._queue = np.zeros(2 * size, np.int64)
         self._queue[: len(queued)] = queued
         state[at.QUEUE_HEAD] = 0

@@ -45,33 +45,35 @@ class TrialEngine:
             self._cells, self._joules, edges, np.zeros(len(edges) + 1, np.int64)
         )
         self._times: Ints = np.empty((2, len(input_tokens)), np.int64)
+        self._ended = 0
         self._terms: Ints = np.zeros(kernel_trial.TERMS, np.int64)
         self._terms[kernel_trial.TTFT_NS] = objective.time_to_first_token_ms * _MS - model.client_ns
         self._terms[kernel_trial.TPOT_NS] = objective.time_per_output_token_ms * _MS
 
-    def misses(self, clock_mhz: int, columns: Ints, *, first_judged: int = 0, allowed: int = _ENDLESS) -> int:
-        """Requests from the tag `first_judged` on that miss TTFT or TPOT, all served to the end.
+    def serve(
+        self, clock_mhz: int, columns: Ints, bounds: Ints | None = None, *, most_misses: int = _ENDLESS
+    ) -> Ints | None:
+        """Serve requests to the end; None as soon as more miss TTFT or TPOT than so many.
 
-        `columns` are arrivals, input tokens, output tokens and tags. Stops as soon as more than allowed miss.
+        `columns` are arrivals, input tokens, output tokens and places; `bounds` are where parts of them end,
+        of several the first not being judged. A row per part: misses so far, and token intervals so far within
+        the objective's limit and beyond it.
         """
-        return self._serve(clock_mhz, columns, first_judged, allowed, to_the_end=True)
-
-    def times_ns(self, clock_mhz: int, columns: Ints) -> tuple[Ints, Ints]:
-        """TTFT with the client's overhead, and TPOT, of requests that finish until the last arrival."""
-        self._serve(clock_mhz, columns, 0, _ENDLESS, to_the_end=False)
-        return self.last_times_ns
+        bounds = np.array([columns.shape[1]]) if bounds is None else bounds
+        first_judged = bounds[0] if len(bounds) > 1 else 0
+        self._restart(clock_mhz)
+        self._terms[[kernel_trial.FIRST_JUDGED, kernel_trial.MOST_MISSES]] = first_judged, most_misses
+        marks: Ints = np.empty((len(bounds), kernel_trial.MARKS), np.int64)
+        self._ended = kernel_trial.serve(
+            self._arrays, self._table.free, columns, bounds, self._terms, self._times, marks
+        )
+        return marks if self._ended == columns.shape[1] else None
 
     @property
     def last_times_ns(self) -> tuple[Ints, Ints]:
-        """The same of all requests that finished in the last run; valid until the next."""
-        done = int(self._cells[at.REQUESTS])
-        ttft_ns: Ints = self._times[0, :done] + self._model.client_ns
-        return ttft_ns, self._times[1, :done]
-
-    @property
-    def itl_histogram(self) -> Ints:
-        """Token intervals of the last run within and beyond the objective's limit; all in one bin without."""
-        return self._arrays.intervals
+        """TTFT with the client's overhead, and TPOT, of all requests that ended in the last run."""
+        ttft_ns: Ints = self._times[0, : self._ended] + self._model.client_ns
+        return ttft_ns, self._times[1, : self._ended]
 
     def mean_watts(self, clock_mhz: int, columns: Ints, *, first: int) -> float:
         """Mean watts of the whole instance from one arrival to the last."""
@@ -82,14 +84,6 @@ class TrialEngine:
         before_j = energy_j(self._cells, self._joules, idle_w)
         kernel.advance(self._arrays, end_ns)
         return (energy_j(self._cells, self._joules, idle_w) - before_j) / (1e-9 * (end_ns - start_ns))
-
-    def _serve(
-        self, clock_mhz: int, columns: Ints, first_judged: int, allowed: int, *, to_the_end: bool
-    ) -> int:
-        self._restart(clock_mhz)
-        self._terms[[kernel_trial.FIRST_JUDGED, kernel_trial.ALLOWED]] = first_judged, allowed
-        self._terms[kernel_trial.TO_THE_END] = to_the_end
-        return int(kernel_trial.serve(self._arrays, self._table.free, columns, self._terms, self._times))
 
     def _restart(self, clock_mhz: int) -> float:
         """Forget all requests and everything counted; watts of the instance when idle."""

@@ -32,7 +32,8 @@ from joulery.calibration.dynamollm.workload import MEAN_LENGTHS, MEDIAN_LENGTHS,
 from joulery.domain.request_class import Objective
 from joulery.errors import ConfigError
 from joulery.serving.instance import InstanceModel, instance_model
-from joulery.serving.trial import Sample, Trial
+from joulery.serving.sample import Sample
+from joulery.serving.trial import Trial
 from serving_cases import ACCELERATOR
 
 HEADER = ",".join(TABLE_COLUMNS) + "\n"

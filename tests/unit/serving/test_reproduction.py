@@ -10,7 +10,8 @@ import pytest
 
 from joulery.domain.request_class import Objective
 from joulery.serving.engine import Engine
-from joulery.serving.trial import Sample, Trial
+from joulery.serving.sample import Sample
+from joulery.serving.trial import Trial
 from serving_cases import azure_lengths, closed_loop, instance, resampled, silicon_rows, with_published_watts
 
 PEAK_RPS = 8.4
@@ -33,7 +34,7 @@ def trial(requests: int = 6000, seed: int = 0) -> Trial:
 
 
 def test_highest_rate_of_the_conversation_mix_is_the_published_one() -> None:
-    rates = [trial(20_000, seed).highest_rate_rps(1980, near=PEAK_RPS, stride=1.05) for seed in (0, 1)]
+    rates = [trial(20_000, seed).highest_rate_rps(1980) for seed in (0, 1)]
     assert sum(rates) / 2 == pytest.approx(PEAK_RPS, rel=0.03)
 
 

@@ -44,6 +44,9 @@ class Load:
         engine.submit_many(*self.columns)
         return engine
 
+    def bounds(self, parts: int) -> Ints:
+        return np.arange(1, parts + 1) * self.columns.shape[1] // parts
+
     @property
     def model(self) -> InstanceModel:
         return replace(instance(4), kv_capacity_tokens=self.kv_capacity_tokens)
@@ -69,37 +72,54 @@ def loads(draw: st.DrawFn) -> Load:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(loads(), min_size=1, max_size=2), st.sampled_from((1200, 1980)), st.integers(0, 100))
+@given(st.lists(loads(), min_size=1, max_size=2), st.sampled_from((1200, 1980)), st.integers(1, 25))
 def test_misses_times_and_intervals_are_those_of_an_engine(
-    some: list[Load], clock_mhz: int, first_judged: int
+    some: list[Load], clock_mhz: int, parts: int
 ) -> None:
     for load in some:
-        trial = load.trial_engine()
+        trial, bounds = load.trial_engine(), load.bounds(parts)
         for _ in range(2):  # the second run finds the arrays of the first
-            misses = trial.misses(clock_mhz, load.columns, first_judged=first_judged)
+            marks = trial.serve(clock_mhz, load.columns, bounds)
+            assert marks is not None
             engine = load.engine(clock_mhz)
             engine.advance(int(load.columns[0, -1]) + 100_000 * S)
             finished = engine.take_finished()
-            assert misses == load.misses(finished, first_judged)
+            intervals = engine.itl_histogram.tolist()
+            misses = load.misses(finished, int(bounds[0]) if parts > 1 else 0)
+            assert marks[-1].tolist() == [misses, intervals[0], sum(intervals[1:])]
             ttft_ns, tpot_ns = trial.last_times_ns
             assert ttft_ns.tolist() == finished.ttft_ns.tolist()
             assert tpot_ns.tolist() == finished.tpot_ns.tolist()
-            assert trial.itl_histogram.tolist() == engine.itl_histogram.tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(loads(), st.integers(2, 25))
+def test_marks_of_a_part_are_those_of_an_engine_stopped_at_its_last_arrival(load: Load, parts: int) -> None:
+    trial, bounds = load.trial_engine(), load.bounds(parts)
+    marks = trial.serve(1980, load.columns, bounds)
+    assert marks is not None
+    engine = load.engine(1980)
+    misses = 0
+    for end, mark in zip(bounds[:-1].tolist(), marks.tolist(), strict=False):
+        engine.advance(int(load.columns[0, end - 1]) if end else 0)
+        misses += load.misses(engine.take_finished(), int(bounds[0]))
+        intervals = engine.itl_histogram.tolist()
+        assert mark == [misses, intervals[0], sum(intervals[1:])]
 
 
 @settings(max_examples=30, deadline=None)
 @given(loads(), st.integers(0, 50))
-def test_a_run_stops_early_only_when_more_miss_than_allowed(load: Load, allowed: int) -> None:
+def test_a_run_is_given_up_exactly_when_more_miss_than_allowed(load: Load, most: int) -> None:
     trial = load.trial_engine()
-    every = trial.misses(1980, load.columns)
-    some = trial.misses(1980, load.columns, allowed=allowed)
-    assert (some > allowed) == (every > allowed)
-    assert some == every or some > allowed
+    whole = trial.serve(1980, load.columns)
+    assert whole is not None
+    marks = trial.serve(1980, load.columns, most_misses=most)
+    assert (marks is None) == (whole[-1, 0] > most)
 
 
 @settings(max_examples=30, deadline=None)
 @given(loads())
-def test_times_until_the_last_arrival_and_watts_are_those_of_an_engine(load: Load) -> None:
+def test_watts_are_those_of_an_engine(load: Load) -> None:
     trial, engine = load.trial_engine(), load.engine(1470)
     first, end_ns = len(load.columns[0]) // 20, int(load.columns[0, -1])
     engine.advance(int(load.columns[0, first]))
@@ -108,9 +128,6 @@ def test_times_until_the_last_arrival_and_watts_are_those_of_an_engine(load: Loa
     if end_ns > before_ns:
         watts = (engine.energy_j - before_j) / (1e-9 * (end_ns - before_ns))
         assert trial.mean_watts(1470, load.columns, first=first) == pytest.approx(watts, rel=1e-12)
-    ttft_ns, tpot_ns = trial.times_ns(1470, load.columns)
-    finished = engine.take_finished()
-    assert (ttft_ns.tolist(), tpot_ns.tolist()) == (finished.ttft_ns.tolist(), finished.tpot_ns.tolist())
 
 
 def test_requests_that_no_engine_takes_are_refused() -> None:

@@ -29,7 +29,8 @@ from joulery.serving.parameters import (
     Parameter,
     PowerParameters,
 )
-from joulery.serving.trial import Sample, Trial
+from joulery.serving.sample import Sample
+from joulery.serving.trial import Trial
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -110,8 +111,7 @@ def savings_of(profile: EngineProfile, clocks_mhz: Sequence[int], sample: Sample
     trial = _trial(profile, sample)
     highest = trial.highest_rate_rps(clocks_mhz[-1])
     rates = {
-        mhz: trial.highest_rate_rps(mhz, near=highest * mhz / clocks_mhz[-1], stride=1.05)
-        for mhz in clocks_mhz[:-1]
+        mhz: trial.highest_rate_rps(mhz, near_rps=highest * mhz / clocks_mhz[-1]) for mhz in clocks_mhz[:-1]
     }
     rates[clocks_mhz[-1]] = highest
     return tuple(_saving(profile, trial, rates, load * highest, load) for load in LOADS)
