@@ -166,7 +166,8 @@ class InferencePoolSpec(ApiModel):
             max_length=16,
             description="Request classes and their objectives; they must not overlap and leave no hole. "
             "Default: the nine of DynamoLLM, SS to LL: 1-8192 tokens in and out, TTFT 250, 400 and 2000 ms, "
-            "TPOT 100 ms.",
+            "TPOT 100 ms. The pool is one queue, in which short prompts wait behind long ones: all requests are "
+            "planned for and judged by the objective of the class with the largest inputs.",
             json_schema_extra=map_list("name") | CLASS_RULES,
         ),
     ] = None

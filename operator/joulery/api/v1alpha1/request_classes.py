@@ -59,7 +59,13 @@ class RequestClass(ApiModel):
     ]
     input_tokens: Annotated[TokenRange, Field(description="Prompt lengths of the class, in tokens.")]
     output_tokens: Annotated[TokenRange, Field(description="Answer lengths of the class, in tokens.")]
-    objective: Annotated[Objective, Field(description="Latency objective of the class, in milliseconds.")]
+    objective: Annotated[
+        Objective,
+        Field(
+            description="Latency objective of the class, in milliseconds. In a pool it holds for all requests where "
+            "no class has larger inputs; requests of smaller classes get that of the largest."
+        ),
+    ]
 
 
 _NO_OVERLAP = (
