@@ -67,8 +67,9 @@ def _watts(power: PowerFound) -> list[Series]:
 def _series(name: str, measured: Mapping[str, float], errors: Iterable[Errors]) -> Series:
     rows = [row for of_group in errors for row in of_group.by_row]
     values = tuple(measured[row] for row, _ in rows)
+    # To what can be seen: the last bits of a fit differ from machine to machine.
     modelled = tuple(
-        value * (1.0 + percent / 100.0) for value, (_, percent) in zip(values, rows, strict=True)
+        round(value * (1.0 + percent / 100.0), 2) for value, (_, percent) in zip(values, rows, strict=True)
     )
     return Series(name, values, modelled)
 
