@@ -1,5 +1,6 @@
-"""Times of the optimizer's engines side by side: 3, 10 and 100 pools of about 600 options each.
+"""The short form of `joulery bench optimizer`, and the engines on pools as the planner makes them.
 
+The latter: 3, 10 and 100 pools of about 600 options each.
 Every solve is cold (no state is carried between solves), in one process, the import of cvxpy excluded.
 Three supplies: `loose` (each pool's own optimum fits), `tight` (these do not, yet nearly always everybody is
 served) and `short` (somebody sheds).
@@ -24,11 +25,15 @@ SEEDS = {3: 12, 10: 12, 100: 4}
 
 
 def run() -> dict[str, dict[str, float]]:
-    """p50 and p90 in milliseconds, and mean shed and cost, per `pools/supply/engine`."""
+    """Figures per `case/form/engine` of the suite and per `pools/supply/engine` of the planner's."""
     sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "tests" / "support")]
     import cvxpy  # noqa: F401  import time is not solve time
 
-    return {
+    from joulery.bench.app import suite
+
+    figures, failures = suite(is_full=False)
+    assert not failures, "; ".join(failures)
+    return figures | {
         f"{pools}/{supply}/{engine}": _measure(pools, tightness, engine)
         for pools in POOLS
         for supply, tightness in SUPPLIES.items()

@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 app.add_typer(profile_app)
 
+bench_app = typer.Typer(help="Measure what ships on this machine.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
 
 @app.command()
 def version() -> None:
@@ -154,6 +157,18 @@ def calibrate(
     from joulery.calibration.app import run
 
     raise typer.Exit(run(out=out, docs=docs if write or check else None, check=check))
+
+
+@bench_app.command("optimizer")
+def bench_optimizer(
+    full: Annotated[bool, typer.Option("--full", help="All sizes and seeds: about an hour.")] = False,
+    only: Annotated[str, typer.Option(help="Only cases with this text in case/form/engine.")] = "",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures go too.")] = None,
+) -> None:
+    """Time the optimizer's engines side by side on a seeded suite, with the quality of their plans."""
+    from joulery.bench.app import run
+
+    raise typer.Exit(run(is_full=full, only=only, out=json_file))
 
 
 def main() -> None:

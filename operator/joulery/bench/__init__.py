@@ -1,0 +1,1 @@
+"""Benchmarks that ship: engines side by side on a fixed, seeded suite."""

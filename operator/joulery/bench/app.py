@@ -1,0 +1,56 @@
+"""`joulery bench optimizer`: measure, print a table as results come, write JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+from joulery.bench.figures import exact_of, faults_of, figures_of
+from joulery.bench.measure import Measured, measured
+from joulery.bench.plan import tasks
+from joulery.bench.table import heading, line
+
+SCHEMA_VERSION = 1
+Figures = dict[str, dict[str, float | int]]
+
+
+def suite(
+    *, is_full: bool, only: str = "", say: Callable[[str], None] = lambda _: None
+) -> tuple[Figures, list[str]]:
+    """Figures by `case/form/engine`, and what failed.
+
+    Args:
+        only: a part of the names to measure.
+        say: told each line of the table as it is measured.
+    """
+    figures: Figures = {}
+    failures: list[str] = []
+    wanted = [
+        task for task in tasks(is_full=is_full) if only in f"{task.case.name}/{task.form}/{task.engine}"
+    ]
+    for (case, form), group in groupby(wanted, key=lambda task: (task.case, task.form)):
+        rows = [(task.engine, measured(task)) for task in group]
+        done = [row for _, row in rows if isinstance(row, Measured)]
+        failures += [f"{case.name}/{form}/{name}: {row}" for name, row in rows if isinstance(row, str)]
+        failures += [fault for row in done for fault in faults_of(row)]
+        found = {row.task.engine: figures_of(row, exact_of(done)) for row in done}
+        figures |= {f"{case.name}/{form}/{engine}": values for engine, values in found.items()}
+        for engine, values in found.items():
+            say(line(f"{case.name} {form}", engine, values))
+    return figures, failures
+
+
+def run(*, is_full: bool, only: str, out: Path | None) -> int:
+    """The command; exit code 1 where an engine failed or the checker refused a plan."""
+    print(heading(), flush=True)
+    figures, failures = suite(is_full=is_full, only=only, say=lambda text: print(text, flush=True))
+    for failure in failures:
+        print(f"FAILED {failure}")
+    if out is not None:
+        document = {"schemaVersion": SCHEMA_VERSION, "benchmarks": figures, "failures": failures}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(document, indent=2) + "\n")
+        print(f"wrote {out}")
+    return 1 if failures or not figures else 0

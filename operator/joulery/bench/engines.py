@@ -1,0 +1,76 @@
+"""What is measured: engines behind one shape, each on the form of the suite that it understands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from joulery.bench.forms import Form, concave, equal
+from joulery.bench.suite import Fleet
+from joulery.optimizer.checker import check
+from joulery.optimizer.problem import Problem
+from joulery.optimizer.solution import Solution, SolveStatus
+from joulery.optimizer.solve import solve
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An engine's plan in figures.
+
+    Attributes:
+        gpus: GPUs in use.
+        is_proven: whether the engine says that it reached the gap asked for.
+        faults: what the independent checker found wrong.
+    """
+
+    cost_w: float
+    bound_w: float
+    shed_pools: float
+    gpus: int
+    is_proven: bool
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A prepared problem: `solve` is timed, `judge` is not."""
+
+    solve: Callable[[], object]
+    judge: Callable[[object], Found]
+
+
+class Engine(Protocol):
+    """Prepares a fleet off the clock; `state` is what the solve before returned, None if cold."""
+
+    def __call__(self, fleet: Fleet, state: object = None) -> Run:
+        """The run of this fleet."""
+        ...
+
+
+def engine_on(form: Form, engine: str, time_limit_s: float) -> Engine:
+    """An engine on a form."""
+    build = {Form.EQUAL: equal, Form.CONCAVE: concave}[form]
+
+    def prepare(fleet: Fleet, state: object = None) -> Run:
+        del state  # these engines keep none
+        problem = build(fleet)
+        return Run(
+            solve=lambda: solve(problem, engine=engine, time_limit_s=time_limit_s),
+            judge=lambda result: _figures(problem, result),
+        )
+
+    return prepare
+
+
+def _figures(problem: Problem, result: object) -> Found:
+    assert isinstance(result, Solution)
+    chosen = list(zip(problem.pools, result.choice.option, strict=True))
+    return Found(
+        cost_w=result.cost_w,
+        bound_w=result.bound_w,
+        shed_pools=sum(result.shed),
+        gpus=sum(int(p.count[o]) * problem.kinds[int(p.kind[o])].gpus for p, o in chosen),
+        is_proven=result.status is SolveStatus.OPTIMAL,
+        faults=check(problem, result),
+    )

@@ -1,0 +1,100 @@
+"""The suite's fleets as problems: how a lane's router splits load decides what a configuration is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import numpy as np
+
+from joulery.bench.suite import NODE_GPUS, Fleet
+from joulery.optimizer.lane import Lane
+from joulery.optimizer.problem import Floats, Ints, PoolBlock, Problem, Supply, supply_of
+
+# A configuration that misses the load by rounding alone carries it.
+COVERAGE_TOLERANCE = 1e-9
+# Supply of the concave form over that of the affine one: redundancy holds more GPUs.
+REDUNDANCY_ROOM = 1.7
+
+Running = Mapping[str, Mapping[int, int]]
+"""Instances by kind that each pool runs."""
+
+
+class Form(StrEnum):
+    """What the suite asks of an engine."""
+
+    EQUAL = "equal"
+    """Load split equally over instances of one kind and clock; power affine; whole nodes."""
+    CONCAVE = "concave"
+    """The same with concave power, nodes partly taken, and the load held with one instance lost."""
+    FILL = "fill"
+    """Instances filled one by one, kinds and clocks mixed; power affine; whole nodes."""
+
+
+def equal(fleet: Fleet, running: Running | None = None, start_w: float = 0.0) -> Problem:
+    """Every (kind, clock) with the fewest instances that carry the load; more never cost less.
+
+    Args:
+        running: instances that need not be started; without it nothing runs.
+        start_w: cost of one instance start.
+    """
+    pools = tuple(
+        _block(n, _least_count(n.capacity), 1.0, (running or {}).get(n.key, {}), start_w) for n in fleet.lanes
+    )
+    return Problem(fleet.kinds, pools, _whole_nodes(fleet))
+
+
+def concave(fleet: Fleet) -> Problem:
+    """Power idle + dynamic x utilisation^exponent; N+1 at the highest clock; about a third of nodes partly taken."""
+    pools = tuple(
+        _block(n, np.maximum(_least_count(n.capacity), _redundant_count(n)), exponent, {}, 0.0)
+        for n, exponent in zip(fleet.lanes, fleet.exponent.tolist(), strict=True)
+    )
+    names = sorted({kind.accelerator for kind in fleet.kinds})
+    supplies = tuple(
+        supply_of(name, _fragmented(int(nodes * NODE_GPUS * REDUNDANCY_ROOM), index))
+        for index, (name, nodes) in enumerate(zip(names, fleet.nodes, strict=True))
+    )
+    return Problem(fleet.kinds, pools, supplies)
+
+
+def _whole_nodes(fleet: Fleet) -> tuple[Supply, ...]:
+    names = sorted({kind.accelerator for kind in fleet.kinds})
+    return tuple(supply_of(n, [NODE_GPUS] * k) for n, k in zip(names, fleet.nodes, strict=True))
+
+
+def _fragmented(gpus: int, seed: int) -> list[int]:
+    rng = np.random.default_rng([seed, gpus])
+    free: list[int] = []
+    while sum(free) < gpus:
+        free.append(int(rng.integers(1, NODE_GPUS)) if rng.random() < 1 / 3 else NODE_GPUS)
+    return free
+
+
+def _least_count(capacity: Floats) -> Ints:
+    return np.ceil(1.0 / capacity - COVERAGE_TOLERANCE).astype(np.int64)
+
+
+def _redundant_count(lane: Lane) -> Ints:
+    """One more than carries the load at the kind's highest clock."""
+    most = np.zeros(int(lane.kind.max()) + 1)
+    np.maximum.at(most, lane.kind, lane.capacity)
+    return _least_count(most[lane.kind]) + 1
+
+
+def _block(lane: Lane, count: Ints, exponent: float, running: Mapping[int, int], start_w: float) -> PoolBlock:
+    """Items with their counts, count 0 first."""
+    used = np.minimum(1.0, 1.0 / (count * lane.capacity))
+    watts = count * (lane.idle_w + (lane.full_w - lane.idle_w) * used**exponent)
+    present = np.array([running.get(kind, 0) for kind in range(int(lane.kind.max()) + 1)])
+    starts = np.maximum(0, count - present[lane.kind])
+    return PoolBlock(
+        key=lane.key,
+        weight=1.0,
+        kind=np.concatenate([lane.kind[:1], lane.kind]),
+        count=np.concatenate([[0], count]),
+        clock_mhz=np.concatenate([[0], lane.clock_mhz]),
+        watts=np.concatenate([[0.0], watts]),
+        served=np.concatenate([[0.0], np.ones(len(lane))]),
+        switch_w=np.concatenate([[0.0], start_w * starts]),
+    )

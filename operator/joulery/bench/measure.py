@@ -1,0 +1,102 @@
+"""Times and quality of one engine on one case, in a process of its own so that memory is its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from joulery.bench.engines import Engine, Found, Run, engine_on
+from joulery.bench.forms import Form
+from joulery.bench.suite import Case, drawn
+
+# Loads of the warm solve against those of the cold one.
+WARM_SPREAD = 0.05
+WARM_UP = Case(pools=4, accelerators=1, clocks=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One engine on one case, seed by seed; after `most_s` no further seed is begun."""
+
+    case: Case
+    form: Form
+    engine: str
+    seeds: int
+    time_limit_s: float
+    most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Solve:
+    """One timed solve: wall and CPU seconds, and what came out."""
+
+    wall_s: float
+    cpu_s: float
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All solves of a task by seed, cold and with loads drifted, and the highest memory in bytes."""
+
+    task: Task
+    cold: tuple[Solve, ...]
+    warm: tuple[Solve, ...]
+    resident_bytes: int
+
+
+def measured(task: Task) -> Measured | str:
+    """The task in a fresh process; a text where it did not end within its time or failed."""
+    receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    child = multiprocessing.get_context("spawn").Process(target=_child, args=(task, sender.send))
+    child.start()
+    sender.close()
+    patience_s = task.most_s + 4.0 * task.time_limit_s + 60.0
+    try:
+        result = receiver.recv() if receiver.poll(patience_s) else f"not done in {patience_s:.0f} s"
+    except EOFError:
+        result = "ended without a result"
+    child.kill()
+    child.join()
+    return result if isinstance(result, Measured) else str(result)
+
+
+def _child(task: Task, send: Callable[[Measured | str], None]) -> None:
+    try:
+        send(_measure(task))
+    except Exception as error:  # a failing engine must not hide the figures of the others
+        send(f"{type(error).__name__}: {error}")
+
+
+def _measure(task: Task) -> Measured:
+    prepare = engine_on(task.form, task.engine, task.time_limit_s)
+    prepare(drawn(WARM_UP, 0)).solve()  # imports and compiled code are loaded once per process, not per plan
+    cold: list[Solve] = []
+    warm: list[Solve] = []
+    started = time.perf_counter()
+    for seed in range(task.seeds):
+        first, second = _pair(task.case, seed, prepare)
+        cold.append(first)
+        warm.append(second)
+        if time.perf_counter() - started > task.most_s:
+            break
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Measured(task, tuple(cold), tuple(warm), resident)
+
+
+def _pair(case: Case, seed: int, prepare: Engine) -> tuple[Solve, Solve]:
+    """Cold, and again with drifted loads and whatever state the engine keeps."""
+    fleet = drawn(case, seed)
+    first, state = _timed(prepare(fleet))
+    second, _ = _timed(prepare(fleet.drifted(seed, WARM_SPREAD), state))
+    return first, second
+
+
+def _timed(run: Run) -> tuple[Solve, object]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = run.solve()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Solve(wall, cpu, run.judge(result)), result

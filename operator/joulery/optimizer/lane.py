@@ -1,0 +1,44 @@
+"""Lanes whose router fills instances one by one, so that a configuration may mix kinds and clocks.
+
+Power is affine in load. Then some cheapest configuration has every instance full but one (the split of a load
+over instances is a continuous knapsack), and a lane is described by its items alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from joulery.optimizer.problem import Floats, Ints, Kind, Supply
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """What one instance can be, as parallel arrays of one length.
+
+    Attributes:
+        key: name, unique in a problem.
+        kind: index into `LaneProblem.kinds`.
+        clock_mhz: SM clock.
+        capacity: share of the lane's planned load that one instance carries within its objectives.
+        idle_w: watts without load.
+        full_w: watts at `capacity`; affine in between.
+    """
+
+    key: str
+    kind: Ints
+    clock_mhz: Ints
+    capacity: Floats
+    idle_w: Floats
+    full_w: Floats
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneProblem:
+    """One joint decision over lanes that fill; engines sort lanes by key themselves."""
+
+    kinds: tuple[Kind, ...]
+    lanes: tuple[Lane, ...]
+    supplies: tuple[Supply, ...]
