@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from joulery.bench.figures import exact_of, faults_of, figures_of
+from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.measure import Measured, measured
 from joulery.bench.plan import tasks
 from joulery.bench.table import heading, line
@@ -36,6 +36,10 @@ def suite(
         failures += [f"{case.name}/{form}/{name}: {row}" for name, row in rows if isinstance(row, str)]
         failures += [fault for row in done for fault in faults_of(row)]
         found = {row.task.engine: figures_of(row, exact_of(done)) for row in done}
+        by_engine = {row.task.engine: row for row in done}
+        if {"columns", "textbook"} <= set(by_engine):
+            faster = times_faster(by_engine["columns"], by_engine["textbook"])
+            found["columns"]["timesFasterThanTextbook"] = faster
         figures |= {f"{case.name}/{form}/{engine}": values for engine, values in found.items()}
         for engine, values in found.items():
             say(line(f"{case.name} {form}", engine, values))

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from joulery.bench.forms import Form, concave, equal
+from joulery.bench.forms import Form, concave, equal, fill
 from joulery.bench.suite import Fleet
 from joulery.optimizer.checker import check
+from joulery.optimizer.fill.checker import check_lanes
+from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.plan import LanePlan
+from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.problem import Problem
 from joulery.optimizer.solution import Solution, SolveStatus
 from joulery.optimizer.solve import solve
@@ -50,6 +54,8 @@ class Engine(Protocol):
 
 def engine_on(form: Form, engine: str, time_limit_s: float) -> Engine:
     """An engine on a form."""
+    if form is Form.FILL:
+        return _on_lanes(engine, time_limit_s)
     build = {Form.EQUAL: equal, Form.CONCAVE: concave}[form]
 
     def prepare(fleet: Fleet, state: object = None) -> Run:
@@ -61,6 +67,35 @@ def engine_on(form: Form, engine: str, time_limit_s: float) -> Engine:
         )
 
     return prepare
+
+
+def _on_lanes(engine: str, time_limit_s: float) -> Engine:
+    def prepare(fleet: Fleet, state: object = None) -> Run:
+        problem = fill(fleet)
+        prices = state.prices if isinstance(state, LanePlan) else ()
+        return Run(
+            solve=lambda: solve_lanes(problem, engine=engine, time_limit_s=time_limit_s, prices=prices),
+            judge=lambda plan: _lane_figures(problem, plan),
+        )
+
+    return prepare
+
+
+def _lane_figures(problem: LaneProblem, plan: object) -> Found:
+    assert isinstance(plan, LanePlan)
+    gpus = sum(
+        group.instances * problem.kinds[int(lane.kind[group.item])].gpus
+        for lane, groups in zip(problem.lanes, plan.groups, strict=False)
+        for group in groups
+    )
+    return Found(
+        cost_w=plan.cost_w,
+        bound_w=plan.bound_w,
+        shed_pools=0.0 if plan.is_plan else float(len(problem.lanes)),
+        gpus=gpus,
+        is_proven=plan.status is SolveStatus.OPTIMAL,
+        faults=check_lanes(problem, plan) if plan.is_plan else (),
+    )
 
 
 def _figures(problem: Problem, result: object) -> Found:

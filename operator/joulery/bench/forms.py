@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from joulery.bench.suite import NODE_GPUS, Fleet
-from joulery.optimizer.lane import Lane
+from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.problem import Floats, Ints, PoolBlock, Problem, Supply, supply_of
 
 # A configuration that misses the load by rounding alone carries it.
@@ -56,6 +56,11 @@ def concave(fleet: Fleet) -> Problem:
         for index, (name, nodes) in enumerate(zip(names, fleet.nodes, strict=True))
     )
     return Problem(fleet.kinds, pools, supplies)
+
+
+def fill(fleet: Fleet) -> LaneProblem:
+    """The lanes as they are."""
+    return LaneProblem(fleet.kinds, fleet.lanes, _whole_nodes(fleet))
 
 
 def _whole_nodes(fleet: Fleet) -> tuple[Supply, ...]:

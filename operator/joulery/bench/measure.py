@@ -8,18 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from joulery.bench.engines import Engine, Found, Run, engine_on
+from joulery.bench.engines import Found, Run, engine_on
 from joulery.bench.forms import Form
 from joulery.bench.suite import Case, drawn
 
 # Loads of the warm solve against those of the cold one.
 WARM_SPREAD = 0.05
-WARM_UP = Case(pools=4, accelerators=1, clocks=6)
+WARM_UP, WARM_UP_SEED = Case(pools=4, accelerators=2, clocks=6), 1
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One engine on one case, seed by seed; after `most_s` no further seed is begun."""
+    """One engine on one case, seed by seed; after `most_s` no further seed is begun.
+
+    `has_warm` where a second solve, with drifted loads, is of interest.
+    """
 
     case: Case
     form: Form
@@ -27,6 +30,7 @@ class Task:
     seeds: int
     time_limit_s: float
     most_s: float
+    has_warm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +77,22 @@ def _child(task: Task, send: Callable[[Measured | str], None]) -> None:
 
 def _measure(task: Task) -> Measured:
     prepare = engine_on(task.form, task.engine, task.time_limit_s)
-    prepare(drawn(WARM_UP, 0)).solve()  # imports and compiled code are loaded once per process, not per plan
+    prepare(
+        drawn(WARM_UP, WARM_UP_SEED)
+    ).solve()  # imports and compiled code are loaded once per process, not per plan
     cold: list[Solve] = []
     warm: list[Solve] = []
     started = time.perf_counter()
     for seed in range(task.seeds):
-        first, second = _pair(task.case, seed, prepare)
+        fleet = drawn(task.case, seed)
+        first, state = _timed(prepare(fleet))
         cold.append(first)
-        warm.append(second)
+        if task.has_warm:
+            warm.append(_timed(prepare(fleet.drifted(seed, WARM_SPREAD), state))[0])
         if time.perf_counter() - started > task.most_s:
             break
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Measured(task, tuple(cold), tuple(warm), resident)
-
-
-def _pair(case: Case, seed: int, prepare: Engine) -> tuple[Solve, Solve]:
-    """Cold, and again with drifted loads and whatever state the engine keeps."""
-    fleet = drawn(case, seed)
-    first, state = _timed(prepare(fleet))
-    second, _ = _timed(prepare(fleet.drifted(seed, WARM_SPREAD), state))
-    return first, second
 
 
 def _timed(run: Run) -> tuple[Solve, object]:

@@ -13,6 +13,10 @@ MOST_POOLS_MILP = 100
 LARGE_POOLS = 1000
 LOOSE = 0.5
 TIME_LIMIT_S = 20.0
+# Of the model that one would write first, which most often ends there.
+TEXTBOOK_LIMIT_S = 60.0
+# Larger fill cases have no incumbent in the textbook model's time.
+FEW_POOLS, FEW_CLOCKS = 9, 12
 
 SHORT = (
     (Case(9, 1, 12), 5),
@@ -43,11 +47,19 @@ FULL = (
 
 def tasks(*, is_full: bool) -> Iterator[Task]:
     """All tasks, those to be compared beside each other."""
+    most_s = 120.0 if is_full else 10.0
     for case, seeds in FULL if is_full else SHORT:
-        for form in (Form.EQUAL, Form.CONCAVE):
-            for engine in _engines(case):
-                yield Task(case, form, engine, seeds, TIME_LIMIT_S, most_s=120.0 if is_full else 20.0)
+        for form in Form:
+            for engine in _engines(case, form):
+                is_columns = engine == "columns"
+                limit_s = TEXTBOOK_LIMIT_S if is_full and engine == "textbook" else TIME_LIMIT_S
+                # An oracle that takes minutes is worth its time only as far as it proves something.
+                longest_s = 30.0 * most_s if is_full and engine.startswith("textbook") else most_s
+                yield Task(case, form, engine, seeds, limit_s, longest_s, has_warm=is_columns)
 
 
-def _engines(case: Case) -> tuple[str, ...]:
+def _engines(case: Case, form: Form) -> tuple[str, ...]:
+    is_small = case.pools <= FEW_POOLS and case.clocks <= FEW_CLOCKS
+    if form is Form.FILL:
+        return ("columns", "textbook-partial", "textbook") if is_small else ("columns",)
     return ("columns", "milp", "fallback") if case.pools <= MOST_POOLS_MILP else ("columns", "fallback")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulery.optimizer.lane import Lane
+from joulery.optimizer.fill.lane import Lane
 from joulery.optimizer.problem import Floats, Kind
 
 SIZES = (1, 2, 4, 8)

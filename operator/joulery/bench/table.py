@@ -13,6 +13,7 @@ _COLUMNS = (
     ("gapToBoundMax", "gap max", "{:.1e}"),
     ("excessOverExactP50", "off p50", "{:.1e}"),
     ("excessOverExactMax", "off max", "{:.1e}"),
+    ("timesFasterThanTextbook", "x faster", "{:.0f}"),
     ("meanKilowatts", "kW", "{:.2f}"),
     ("provenSeeds", "proven", "{:d}"),
     ("fullyServedSeeds", "served", "{:d}"),
@@ -32,4 +33,4 @@ def line(case: str, engine: str, figures: Mapping[str, float | int]) -> str:
 
 
 def _row(case: str, engine: str, cells: list[str]) -> str:
-    return f"{case:<42} {engine:<9}" + "".join(f"{cell:>9}" for cell in cells)
+    return f"{case:<44} {engine:<17}" + "".join(f"{cell:>9}" for cell in cells)

@@ -46,11 +46,15 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MasterPoint:
-    """An LP optimum: value, primal point without the elastic columns, GPU prices, and groups that are missing."""
+    """An LP optimum: value, primal point without the elastic columns, GPU prices, groups that are missing.
+
+    `worth` is the dual of each pool's row: what its cheapest column costs at these prices.
+    """
 
     objective: float
     point: Floats
     prices: Floats
+    worth: Floats
     missing: float
 
 
@@ -70,7 +74,7 @@ class Master:
         elastic.a_matrix_.start_ = np.arange(self._rows + 1, dtype=np.int32)
         elastic.a_matrix_.index_ = pools + np.arange(self._rows, dtype=np.int32)
         elastic.a_matrix_.value_ = np.full(self._rows, -1.0)
-        self._highs = _quiet()
+        self._highs = quiet()
         self._highs.setOptionValue("presolve", "off")
         self._highs.setOptionValue("solver", "simplex")
         self._highs.passModel(elastic)
@@ -89,11 +93,12 @@ class Master:
         if not _ran(self._highs):
             return None
         solution = self._highs.getSolution()
-        values = np.array(solution.col_value)
+        values, duals = np.array(solution.col_value), np.array(solution.row_dual)
         return MasterPoint(
             objective=float(self._highs.getInfo().objective_function_value),
             point=values[self._rows :],
-            prices=np.maximum(0.0, -np.array(solution.row_dual)[self._pools :]),
+            prices=np.maximum(0.0, -duals[self._pools :]),
+            worth=duals[: self._pools],
             missing=float(values[: self._rows].sum()),
         )
 
@@ -113,13 +118,18 @@ class IntegerPoint:
 
 
 def choose(
-    columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float
+    columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float, offset: float = 0.0
 ) -> tuple[IntegerPoint | None, float]:
-    """The cheapest choice of one column per pool within `slots`, and the seconds it took."""
+    """The cheapest choice of one column per pool within `slots`, and the seconds it took.
+
+    Args:
+        offset: cost of what is decided already; the relative gap is of the sum.
+    """
     starts, index, value = columns.sparse(pools)
     number = len(columns)
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = number, pools + len(slots)
+    model.offset_ = offset
     model.col_cost_, model.col_lower_, model.col_upper_ = columns.cost, np.zeros(number), np.ones(number)
     model.row_lower_ = np.concatenate([np.ones(pools), np.full(len(slots), -highspy.kHighsInf)])
     model.row_upper_ = np.concatenate([np.ones(pools), slots.astype(np.float64)])
@@ -127,7 +137,7 @@ def choose(
     model.a_matrix_.start_ = np.append(starts, len(value)).astype(np.int32)
     model.a_matrix_.index_, model.a_matrix_.value_ = index, value
     model.integrality_ = [highspy.HighsVarType.kInteger] * number
-    highs = _quiet()
+    highs = quiet()
     highs.setOptionValue("mip_rel_gap", gap)
     highs.setOptionValue("time_limit", time_limit_s)
     highs.passModel(model)
@@ -143,7 +153,8 @@ def choose(
     return IntegerPoint(chosen, float(highs.getInfo().mip_dual_bound), is_proven), spent_s
 
 
-def _quiet() -> highspy.Highs:
+def quiet() -> highspy.Highs:
+    """A silent HiGHS object on one thread."""
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.setOptionValue("output_flag", False)
     highs.setOptionValue("threads", 1)  # one value in the whole process, or HiGHS refuses to run

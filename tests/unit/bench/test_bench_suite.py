@@ -10,7 +10,7 @@ import pytest
 
 from joulery.bench.app import run
 from joulery.bench.engines import Found, engine_on
-from joulery.bench.figures import exact_of, faults_of, figures_of
+from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.forms import Form, concave, equal
 from joulery.bench.measure import Measured, Solve, Task
 from joulery.bench.plan import tasks
@@ -95,7 +95,11 @@ def test_instances_that_run_cost_no_start() -> None:
 
 
 def test_the_figures_are_of_the_solves_and_against_the_proven_optimum() -> None:
-    rows = [row("milp", found(100.0, 100.0), found(200.0, 150.0)), row("fallback", found(110.0, 99.0))]
+    rows = [
+        row("milp", found(100.0, 100.0), found(200.0, 150.0)),
+        row("fallback", found(110.0, 99.0)),
+        row("columns", found(90.0, 90.0)),
+    ]
     exact = exact_of(rows)
     assert exact == {0: 100.0}
     figures = figures_of(rows[1], exact)
@@ -103,6 +107,11 @@ def test_the_figures_are_of_the_solves_and_against_the_proven_optimum() -> None:
     assert figures["gapToBoundP50"] == pytest.approx(0.1)
     assert figures["coldP50Milliseconds"] == pytest.approx(2.0)
     assert figures["residentMebibytes"] == 50
+
+
+def test_how_much_faster_is_the_median_over_seeds_that_both_solved() -> None:
+    quick, slow = row("columns", found(1.0, 1.0), found(1.0, 1.0)), row("textbook", found(1.0, 1.0))
+    assert times_faster(quick, slow) == pytest.approx(1.0)
 
 
 def test_a_plan_that_sheds_is_counted_and_not_compared() -> None:
@@ -123,9 +132,11 @@ def test_names_in_the_plan_are_unique_and_the_short_form_is_part_of_the_sizes_of
     assert {t.case for t in tasks(is_full=False)} <= {t.case for t in tasks(is_full=True)}
 
 
-def test_engines_are_measured_on_checked_plans() -> None:
-    for engine in ("columns", "milp", "fallback"):
-        prepared = engine_on(Form.EQUAL, engine, 5.0)(drawn(Case(4, 1, 6), 0))
+@pytest.mark.parametrize("form", list(Form))
+def test_engines_are_measured_on_checked_plans(form: Form) -> None:
+    others = ("textbook", "textbook-partial") if form is Form.FILL else ("milp", "fallback")
+    for engine in ("columns", *others):
+        prepared = engine_on(form, engine, 5.0)(drawn(Case(4, 2, 6), 1))
         judged = prepared.judge(prepared.solve())
         assert judged.faults == ()
         assert judged.bound_w <= judged.cost_w

@@ -1,0 +1,1 @@
+"""Lanes whose instances are filled one by one: problem, pricing, columns, textbook models, checker."""

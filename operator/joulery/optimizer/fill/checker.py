@@ -1,0 +1,76 @@
+"""An independent look at a plan of filled lanes: all is computed again from the problem, sharing no engine code."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.plan import Group, LanePlan
+
+RELATIVE_TOLERANCE = 1e-9
+
+
+def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    """What is wrong with a plan, empty if nothing is: choice, load, capacity, packing, cost and bound."""
+    if len(plan.groups) != len(problem.lanes):
+        return (f"{len(plan.groups)} configurations for {len(problem.lanes)} lanes",)
+    strays = tuple(
+        f"lane {lane.key}: {group} is none of its {len(lane)} items"
+        for lane, groups in zip(problem.lanes, plan.groups, strict=True)
+        for group in groups
+        if not (0 <= group.item < len(lane) and group.instances >= 1)
+    )
+    return strays or (
+        *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _load(lane, groups)),
+        *_packing(problem, plan),
+        *_cost(problem, plan),
+    )
+
+
+def _load(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    found = []
+    for group in groups:
+        capacity = float(lane.capacity[group.item])
+        if not -RELATIVE_TOLERANCE <= group.share <= capacity * (1 + RELATIVE_TOLERANCE):
+            found.append(f"lane {lane.key}: share {group.share} of an instance that carries {capacity}")
+    carried = math.fsum(group.instances * group.share for group in groups)
+    if not abs(carried - 1.0) <= RELATIVE_TOLERANCE * 10:
+        found.append(f"lane {lane.key}: {carried} of its load is carried")
+    return tuple(found)
+
+
+def _packing(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    instances: dict[str, Counter[int]] = {}
+    for lane, groups in zip(problem.lanes, plan.groups, strict=True):
+        for group in groups:
+            kind = problem.kinds[int(lane.kind[group.item])]
+            instances.setdefault(kind.accelerator, Counter())[kind.gpus] += group.instances
+    slots = {supply.accelerator: dict(supply.slots) for supply in problem.supplies}
+    found = []
+    for accelerator, of_size in sorted(instances.items()):
+        for size, have in sorted(slots.get(accelerator, dict.fromkeys(of_size, 0)).items()):
+            used = sum(number * (larger // size) for larger, number in of_size.items() if larger >= size)
+            if used > have:
+                found.append(f"{accelerator}: {used} groups of {size} GPUs used, {have} available")
+    return tuple(found)
+
+
+def _cost(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    cost_w = math.fsum(
+        group.instances * _watts(lane, group)
+        for lane, groups in zip(problem.lanes, plan.groups, strict=True)
+        for group in groups
+    )
+    slack_w = RELATIVE_TOLERANCE * max(1.0, abs(cost_w))
+    found = []
+    if not abs(plan.cost_w - cost_w) <= slack_w:  # true for NaN as well
+        found.append(f"cost is {cost_w} W, not {plan.cost_w} W")
+    if not plan.bound_w <= cost_w + slack_w:
+        found.append(f"bound {plan.bound_w} W above the cost {cost_w} W")
+    return tuple(found)
+
+
+def _watts(lane: Lane, group: Group) -> float:
+    idle_w, full_w = float(lane.idle_w[group.item]), float(lane.full_w[group.item])
+    return idle_w + (full_w - idle_w) * group.share / float(lane.capacity[group.item])

@@ -1,0 +1,113 @@
+"""Engine `columns` for lanes that fill: prices, a whole choice round them, and what it says in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from joulery.optimizer.fill.engine import (
+    ASIDE,
+    MISSING_TOLERANCE,
+    Effort,
+    PriceResult,
+    effort_for,
+    find_prices,
+    joined,
+)
+from joulery.optimizer.fill.finish import finish, nearby_of
+from joulery.optimizer.fill.kernel_compiled import PARTIAL
+from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.plan import Group, LanePlan, RowPrice, refused, written
+from joulery.optimizer.fill.table import LaneTable, entries, lay_out, priced
+from joulery.optimizer.fill.whole import Chosen, choose_whole
+from joulery.optimizer.problem import Floats
+
+ENGINE = "columns"
+# Relative gap of the integer programme.
+INTEGER_GAP = 1e-4
+# Up to this many lanes all configurations that could matter are few enough to search through.
+MOST_SEARCHED = 30
+# Up to this many, configurations of a reduced cost up to a share of a lane's mean cost are tried as well.
+MOST_WIDENED, WIDEST, WIDENED_CELLS = 200, 0.1, 250
+
+
+def by_prices(problem: LaneProblem, prices: Sequence[RowPrice], time_limit_s: float) -> LanePlan:
+    """The plan of a faultless problem with at least one lane; refused where supply does not serve all."""
+    table = lay_out(problem)
+    effort = effort_for(table.lanes, len(table.items.kind))
+    result = find_prices(table, effort, _known(table, prices))
+    if result is None:
+        return refused("HiGHS has no optimum of the master problem", ENGINE)
+    if result.missing > MISSING_TOLERANCE:
+        return refused(_short(table, result), ENGINE)
+    chosen, bound = _whole(table, effort, result, time_limit_s)
+    if chosen is None:
+        return refused("no whole choice among the cheapest configurations fits the supply", ENGINE)
+    plan = written(problem, _groups(table, chosen), bound * table.unit_w, gap=effort.gap, engine=ENGINE)
+    return replace(plan, prices=_told(table, result.prices))
+
+
+def _whole(
+    table: LaneTable, effort: Effort, result: PriceResult, time_limit_s: float
+) -> tuple[Chosen | None, float]:
+    """The best whole choice and a bound: by search where lanes are few, else by a small integer programme."""
+    at_best, value = priced(table, result.prices, effort.bound_cells)
+    bound = float(value.sum() - table.rows.slots @ result.prices)
+    if table.lanes <= MOST_SEARCHED:
+        finished = finish(table, result.prices, value, bound, None, effort.gap)
+        if finished.chosen is not None:
+            return finished.chosen, finished.bound
+    aside = [priced(table, result.prices * factor, effort.cells)[0] for factor in ASIDE]
+    extra = joined([at_best, *aside])
+    chosen = choose_whole(table, result, extra, INTEGER_GAP, time_limit_s)
+    distance = math.inf if chosen is None else chosen.cost - bound
+    if table.lanes <= MOST_WIDENED and distance > effort.gap * abs(bound):
+        near = nearby_of(table, result.prices, value, min(distance, WIDEST), WIDENED_CELLS)
+        if near is not None:
+            chosen = choose_whole(table, result, joined([extra, near]), INTEGER_GAP, time_limit_s)
+    return chosen, bound
+
+
+def _known(table: LaneTable, prices: Sequence[RowPrice]) -> Floats | None:
+    if not prices:
+        return None
+    known = {(price.accelerator, price.size): price.watts / table.unit_w for price in prices}
+    rows = zip(table.rows.accelerator, table.rows.size.tolist(), strict=True)
+    return np.array([known.get(row, 0.0) for row in rows])
+
+
+def _told(table: LaneTable, prices: Floats) -> tuple[RowPrice, ...]:
+    rows = zip(
+        table.rows.accelerator, table.rows.size.tolist(), (prices * table.unit_w).tolist(), strict=True
+    )
+    return tuple(RowPrice(*row) for row in rows)
+
+
+def _short(table: LaneTable, result: PriceResult) -> str:
+    names = ", ".join(sorted(set(table.rows.accelerator))) or "no accelerator"
+    return f"not enough GPUs for every lane: about {result.missing:.1f} groups are missing ({names})"
+
+
+def _groups(table: LaneTable, chosen: Chosen) -> tuple[tuple[Group, ...], ...]:
+    """Instances per lane in the caller's order: full ones by falling count, the partial one last."""
+    recipes = chosen.configured.recipe
+    count, item = entries(recipes)
+    rest = 1.0 - (count * table.items.capacity[item]).sum(axis=1)
+    partial = recipes[:, PARTIAL]
+    groups: list[tuple[Group, ...]] = [()] * table.lanes
+    rows = zip(
+        table.position.tolist(), count.tolist(), item.tolist(), partial.tolist(), rest.tolist(), strict=True
+    )
+    for position, counts, items, last, share in rows:
+        full: dict[int, int] = {}
+        for number, place in zip(counts, items, strict=True):
+            if number:
+                full[place] = full.get(place, 0) + number
+        written_full = (
+            Group(int(table.place[o]), n, float(table.items.capacity[o])) for o, n in sorted(full.items())
+        )
+        groups[position] = (*written_full, Group(int(table.place[last]), 1, share))
+    return tuple(groups)

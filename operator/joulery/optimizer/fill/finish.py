@@ -1,0 +1,133 @@
+"""The exact finish for few lanes: all configurations that a better plan could use, and the best choice of them.
+
+A plan's cost is the bound plus its configurations' reduced costs plus what unused supply is worth. So a plan
+within `slack` of the bound uses configurations of reduced cost up to `slack` only; with all of those at hand the
+best choice is known to be optimal once slack reaches its own distance to the bound, and until then every plan
+with another configuration costs at least bound + slack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulery.optimizer.fill.engine import joined
+from joulery.optimizer.fill.kernel_compiled import RECIPE
+from joulery.optimizer.fill.kernel_nearby import MOST_FOUND, TOO_MANY, nearby, scratch
+from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, search
+from joulery.optimizer.fill.table import Configured, LaneTable, configured
+from joulery.optimizer.fill.whole import Chosen
+from joulery.optimizer.problem import Floats, Ints
+
+# Relative to the bound: slack of the first round, and the most that is worth looking through.
+FIRST_SLACK, MOST_SLACK = 3e-3, 0.2
+WIDER = 3.0
+MOST_ROUNDS = 7
+MOST_STEPS = 300_000
+CELLS = 1000
+# Of the limit, so that rounding does not drop a configuration of the plan at hand.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """The best choice known and the bound that the search has proven."""
+
+    chosen: Chosen | None
+    bound: float
+
+
+def finish(
+    table: LaneTable, prices: Floats, value: Floats, bound: float, chosen: Chosen | None, gap: float
+) -> Finished:
+    """Search rounds of growing slack until the gap is reached or the budget spent.
+
+    Args:
+        value: priced cost of each lane's cheapest configuration, of which `bound` is made.
+        gap: relative gap that is good enough.
+    """
+    first, most = FIRST_SLACK * bound, MOST_SLACK * bound
+    slack, done, proven = first, 0.0, bound
+    for _ in range(MOST_ROUNDS):
+        if chosen is not None:
+            if chosen.cost - proven <= gap * chosen.cost:
+                break
+            # A bound of `gap` below the cost is enough; a first look costs little and finds better plans.
+            enough = (chosen.cost - bound) - 0.9 * gap * chosen.cost
+            slack = min(slack, max(enough, first), (chosen.cost - bound) * (1.0 + ROUNDING))
+        near = nearby_of(table, prices, value, slack, CELLS) if slack <= most else None
+        if near is None:  # too many: a smaller step may find a better plan, which then needs less
+            slack = (done + slack) / 2.0
+            continue
+        found, steps = _best(table, prices, near, value, bound, slack, chosen)
+        if steps == OUT_OF_STEPS:
+            break
+        chosen, done = found, slack
+        proven = max(proven, bound + slack if chosen is None else min(chosen.cost, bound + slack))
+        slack = most if chosen is not None else min(most, slack * WIDER)
+    return Finished(chosen, proven)
+
+
+def nearby_of(table: LaneTable, prices: Floats, value: Floats, slack: float, cells: int) -> Configured | None:
+    """All configurations of reduced cost up to `slack` that no other of their lane dominates; None if too many."""
+    price = table.rows.per_instance @ prices
+    groups_of = (table.rows.per_instance * _row_keys(len(table.rows.slots))).sum(axis=1)
+    room = scratch(cells)
+    recipes = np.zeros((MOST_FOUND, RECIPE), dtype=np.int64)
+    parts: list[Configured] = []
+    for lane in range(table.lanes):
+        limit = float(value[lane]) + slack
+        number = nearby(table.items, price, lane, groups_of, limit, room, recipes)
+        if number == TOO_MANY:
+            return None
+        found = configured(table, np.full(number, lane), recipes[:number].copy())
+        parts.append(found.taken(_undominated(found)))
+    return joined(parts)
+
+
+def _row_keys(rows: int) -> Ints:
+    """Numbers without relation to each other, the same ones every time, so that sums of them tell rows apart."""
+    keys: Ints = np.random.default_rng(rows).integers(1, 2**62, size=rows)
+    return keys
+
+
+def _undominated(found: Configured) -> Ints:
+    """Of those that neither cost more nor use more of any row than another; the first of equals."""
+    columns = np.column_stack([found.use, found.cost])
+    below = (columns[:, None, :] <= columns[None, :, :]).all(axis=2)
+    is_first = np.tri(len(found), k=-1, dtype=bool).T
+    beaten = (below & (~below.T | is_first)).any(axis=0)
+    return np.flatnonzero(~beaten)
+
+
+def _best(
+    table: LaneTable,
+    prices: Floats,
+    near: Configured,
+    value: Floats,
+    bound: float,
+    slack: float,
+    chosen: Chosen | None,
+) -> tuple[Chosen | None, int]:
+    """The best of the configurations at hand and those of the plan at hand, and the steps it took."""
+    every = near if chosen is None else joined([near, chosen.configured])
+    reduced = np.maximum(0.0, every.cost + every.use @ prices - value[every.lane])
+    order = np.lexsort((every.cost, reduced, every.lane))
+    every, reduced = every.taken(order), reduced[order]
+    # Lanes with the fewest configurations first: the tree is narrow where it is cut most.
+    counts = np.bincount(every.lane, minlength=table.lanes)
+    if not counts.all():
+        return chosen, 0
+    rank = np.argsort(counts, kind="stable")
+    by_lane = np.argsort(np.argsort(rank, kind="stable")[every.lane], kind="stable")
+    every, reduced = every.taken(by_lane), reduced[by_lane]
+    start = np.concatenate([[0], np.cumsum(counts[rank])])
+    places = np.full(table.lanes, -1)
+    slots = table.rows.slots.astype(np.float64)
+    steps = search(start, reduced, every.cost, every.use, slots, bound, slack, MOST_STEPS, places)
+    if places[0] < 0:
+        return chosen, steps
+    places = places[np.argsort(every.lane[places], kind="stable")]
+    found = Chosen(every.taken(places), float(every.cost[places].sum()))
+    return (found if chosen is None or found.cost < chosen.cost else chosen), steps

@@ -1,0 +1,73 @@
+"""The cheapest choice of one configuration per lane among a few, by depth first, compiled. Loading this loads numba.
+
+Cost of a choice = lower bound + its reduced costs + what the supply it leaves is worth at the prices. So a
+branch ends when its reduced costs reach the best choice's distance to the bound, or when the least that the
+lanes to come use does not fit. Configurations of a lane come by rising reduced cost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulery.optimizer.fill.kernel_compiled import compiled
+from joulery.optimizer.problem import Floats, Ints
+
+OUT_OF_STEPS = -1
+
+
+@compiled
+def search(
+    start: Ints,
+    reduced: Floats,
+    cost: Floats,
+    use: Floats,
+    slots: Floats,
+    bound: float,
+    room: float,
+    most_steps: int,
+    chosen: Ints,
+) -> int:
+    """Write the cheapest choice, leaving `chosen` where none fits; returns steps or OUT_OF_STEPS.
+
+    Args:
+        start: first configuration of each lane, and one past the last.
+        bound: cost that no choice can undercut, from which reduced costs count.
+        room: reduced costs that a choice may sum up to.
+        chosen: any places on entry.
+    """
+    lanes, rows = len(start) - 1, len(slots)
+    least = np.zeros((lanes + 1, rows))
+    for lane in range(lanes - 1, -1, -1):
+        for row in range(rows):
+            least[lane, row] = least[lane + 1, row] + use[start[lane] : start[lane + 1], row].min()
+    best = np.inf
+    left = np.zeros((lanes + 1, rows))
+    left[0] = slots
+    spent, costs = np.zeros(lanes + 1), np.zeros(lanes + 1)
+    at = start[:-1].copy()
+    lane, steps = 0, 0
+    while lane >= 0:
+        if at[lane] == start[lane + 1] or spent[lane] + reduced[at[lane]] > room:
+            at[lane] = start[lane]
+            lane -= 1
+            if lane >= 0:
+                at[lane] += 1
+            continue
+        steps += 1
+        if steps > most_steps:
+            return OUT_OF_STEPS
+        place = at[lane]
+        fits = True
+        for row in range(rows):
+            left[lane + 1, row] = left[lane, row] - use[place, row]
+            fits = fits and left[lane + 1, row] >= least[lane + 1, row]
+        spent[lane + 1], costs[lane + 1] = spent[lane] + reduced[place], costs[lane] + cost[place]
+        if fits and lane + 1 < lanes:
+            lane += 1
+            continue
+        if fits and costs[lanes] < best:
+            best = costs[lanes]
+            room = min(room, best - bound)
+            chosen[:] = at
+        at[lane] += 1
+    return steps

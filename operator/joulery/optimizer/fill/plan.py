@@ -1,0 +1,87 @@
+"""What is returned for lanes that fill: instances with their shares of the load."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.solution import SolveStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Equal instances of a lane.
+
+    Attributes:
+        item: index into the lane's items, as the caller gave them.
+        instances: how many.
+        share: of the lane's load that each of them carries.
+    """
+
+    item: int
+    instances: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowPrice:
+    """What a group of `size` GPUs on one node is worth, in watts; carried to the next solve."""
+
+    accelerator: str
+    size: int
+    watts: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """One joint plan.
+
+    Attributes:
+        groups: per lane, in the problem's order; empty if refused.
+        cost_w: watts of the plan; NaN if refused.
+        bound_w: numerical lower bound of any plan's cost; NaN if refused.
+        status: `OPTIMAL` where the gap asked for is reached.
+        why: what stood in the way, in a sentence for people.
+        engine: which engine made it.
+        prices: state for the next solve; without it the plan is as good, only later.
+    """
+
+    groups: tuple[tuple[Group, ...], ...]
+    cost_w: float
+    bound_w: float
+    status: SolveStatus
+    why: str
+    engine: str
+    prices: tuple[RowPrice, ...] = ()
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether there is something to act on."""
+        return self.status is not SolveStatus.REFUSED
+
+
+def written(
+    problem: LaneProblem, groups: tuple[tuple[Group, ...], ...], bound_w: float, *, gap: float, engine: str
+) -> LanePlan:
+    """A plan with its cost from the problem; the bound is never above it."""
+    cost_w = math.fsum(
+        group.instances * (float(lane.idle_w[group.item]) + _dynamic_w(lane, group))
+        for lane, chosen in zip(problem.lanes, groups, strict=True)
+        for group in chosen
+    )
+    bound_w = min(bound_w, cost_w)
+    is_close = cost_w - bound_w <= gap * cost_w
+    status = SolveStatus.OPTIMAL if is_close else SolveStatus.FEASIBLE
+    why = "supply binding" if is_close else f"{(cost_w - bound_w) / cost_w:.2%} above the bound"
+    return LanePlan(groups, cost_w, bound_w, status, why, engine)
+
+
+def _dynamic_w(lane: Lane, group: Group) -> float:
+    span_w = float(lane.full_w[group.item]) - float(lane.idle_w[group.item])
+    return span_w * group.share / float(lane.capacity[group.item])
+
+
+def refused(why: str, engine: str) -> LanePlan:
+    """No plan, and why."""
+    return LanePlan((), math.nan, math.nan, SolveStatus.REFUSED, why, engine)

@@ -1,0 +1,80 @@
+"""The door for lanes that fill: one problem in, one checked plan out, never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from joulery.optimizer.fill.checker import check_lanes
+from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
+from joulery.optimizer.problem import Floats
+from joulery.optimizer.solution import SolveStatus
+
+COLUMNS = "columns"
+TEXTBOOK, TEXTBOOK_PARTIAL = "textbook", "textbook-partial"
+ENGINES = (COLUMNS, TEXTBOOK, TEXTBOOK_PARTIAL)
+
+
+def solve_lanes(
+    problem: LaneProblem,
+    *,
+    engine: str = COLUMNS,
+    time_limit_s: float = 5.0,
+    prices: Sequence[RowPrice] = (),
+) -> LanePlan:
+    """Least watts within supply, every lane served.
+
+    Args:
+        engine: `columns`; `textbook`, one integer per item with its load; or `textbook-partial`, with at most
+            one instance per lane that is not full. The latter two are for small problems and tests.
+        time_limit_s: seconds for HiGHS.
+        prices: those of an earlier plan; they shorten the search.
+    """
+    if engine not in ENGINES:
+        return refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
+    faults = tuple(lane_faults(problem))
+    if faults:
+        return refused("; ".join(faults), engine)
+    if not problem.lanes:
+        return LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "no lanes", engine)
+    try:
+        plan = _asked(problem, engine, time_limit_s, prices)
+    except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
+        return refused(f"HiGHS failed: {type(error).__name__}: {error}", engine)
+    wrong = check_lanes(problem, plan) if plan.is_plan else ()
+    return refused(f"the checker refused the plan: {'; '.join(wrong)}", engine) if wrong else plan
+
+
+def _asked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Sequence[RowPrice]) -> LanePlan:
+    if engine == COLUMNS:
+        from joulery.optimizer.fill.columns import by_prices  # loads numba and HiGHS
+
+        return by_prices(problem, prices, time_limit_s)
+    from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
+
+    return by_textbook(problem, time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)
+
+
+def lane_faults(problem: LaneProblem) -> Iterator[str]:
+    """What makes a problem unusable, each naming the lane and the cure."""
+    keys = [lane.key for lane in problem.lanes]
+    for key in sorted({key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()):
+        yield f"lane {key}: given more than once"
+    for lane in problem.lanes:
+        arrays = (lane.capacity, lane.idle_w, lane.full_w)
+        if not len(lane):
+            yield f"lane {lane.key}: no item holds its objectives; give it a larger size or a longer objective"
+        elif len({len(array) for array in (*arrays, lane.clock_mhz, lane.kind)}) > 1:
+            yield f"lane {lane.key}: item arrays differ in length"
+        elif not all(_is_sound(array) for array in arrays) or not (lane.capacity > 0.0).all():
+            yield f"lane {lane.key}: capacity must be finite and positive, watts finite and not negative"
+        elif not (lane.full_w >= lane.idle_w).all():
+            yield f"lane {lane.key}: full watts below idle watts"
+        elif not (lane.kind.min() >= 0 and lane.kind.max() < len(problem.kinds)):
+            yield f"lane {lane.key}: an item names a kind outside 0..{len(problem.kinds) - 1}"
+
+
+def _is_sound(values: Floats) -> bool:
+    return bool(np.isfinite(values).all() and (values >= 0.0).all())

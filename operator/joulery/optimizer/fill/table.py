@@ -1,0 +1,149 @@
+"""Lanes laid out flat for the kernel, sorted by key, and what recipes cost and use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulery.optimizer.fill.kernel import cheapest
+from joulery.optimizer.fill.kernel_compiled import (
+    BULK,
+    BULKS,
+    FIRST_SINGLE,
+    MOST_SINGLES,
+    PARTIAL,
+    RECIPE,
+    SINGLES,
+    Items,
+)
+from joulery.optimizer.fill.kernel_envelope import envelopes
+from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.packing import PackingRows, packing_rows
+from joulery.optimizer.problem import Floats, Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneTable:
+    """All items, grouped by lane, then kind, then capacity.
+
+    Attributes:
+        position: of each lane in the problem.
+        place: of each item in its lane as the caller gave it.
+        items: for the kernel, cost in units of `unit_w`.
+        unit_w: watts, near what a lane costs, so that every cost is near one.
+    """
+
+    problem: LaneProblem
+    rows: PackingRows
+    position: Ints
+    place: Ints
+    items: Items
+    unit_w: float
+
+    @property
+    def lanes(self) -> int:
+        """How many."""
+        return len(self.items.start) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Configured:
+    """One configuration per entry: its lane, recipe (see `kernel`), cost and groups of GPUs per row."""
+
+    lane: Ints
+    recipe: Ints
+    cost: Floats
+    use: Floats
+
+    def __len__(self) -> int:
+        return len(self.lane)
+
+    def taken(self, places: Ints) -> Configured:
+        """Some of them."""
+        return Configured(self.lane[places], self.recipe[places], self.cost[places], self.use[places])
+
+
+def lay_out(problem: LaneProblem) -> LaneTable:
+    """The table of a faultless problem with at least one lane."""
+    position = np.array(sorted(range(len(problem.lanes)), key=lambda p: problem.lanes[p].key), dtype=np.int64)
+    lanes = [problem.lanes[p] for p in position.tolist()]
+    lengths = np.array([len(lane) for lane in lanes])
+    owner = np.repeat(np.arange(len(lanes)), lengths)
+    kind = np.concatenate([lane.kind for lane in lanes])
+    capacity = np.concatenate([lane.capacity for lane in lanes])
+    idle = np.concatenate([lane.idle_w for lane in lanes])
+    full = np.concatenate([lane.full_w for lane in lanes])
+    place = np.concatenate([np.arange(n) for n in lengths.tolist()])
+    order = _order(owner, kind, capacity)
+    owner, kind, capacity, place = owner[order], kind[order], capacity[order], place[order]
+    start = np.searchsorted(owner, np.arange(len(lanes) + 1))
+    slope = (full[order] - idle[order]) / capacity
+    unit_w = float(np.minimum.reduceat(full[order] / capacity, start[:-1]).mean()) or 1.0
+    kinds = len(problem.kinds)
+    firsts = np.searchsorted(owner * kinds + kind, np.arange(len(lanes) * kinds)).reshape(-1, kinds)
+    kind_at = np.column_stack([firsts, start[1:]])
+    upper, partial = np.zeros(2 * len(kind)), np.zeros(2 * len(kind), dtype=np.int64)
+    piece_at = np.zeros((len(lanes), kinds + 1), dtype=np.int64)
+    idle, slope = idle[order] / unit_w, slope / unit_w
+    envelopes(kind_at, capacity, idle, slope, upper, partial, piece_at)
+    rows = binding_rows(packing_rows(problem.kinds, problem.supplies))
+    items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
+    return LaneTable(problem, rows, position, place, items, unit_w)
+
+
+def _order(owner: Ints, kind: Ints, capacity: Floats) -> Ints | slice:
+    """By lane, kind and capacity; callers that sort already are spared the sort."""
+    same = np.diff(owner) == 0
+    kind_step = np.diff(kind)
+    rises = (kind_step > 0) | ((kind_step == 0) & (np.diff(capacity) >= 0.0))
+    return slice(None) if (rises | ~same).all() else np.lexsort((capacity, kind, owner))
+
+
+def binding_rows(rows: PackingRows) -> PackingRows:
+    """Without rows that another row of the accelerator implies: of whole nodes, all but the smallest size."""
+    gpus = rows.size * rows.slots
+    keep = [
+        not any(
+            rows.accelerator[other] == rows.accelerator[row]
+            and rows.size[other] < rows.size[row]
+            and gpus[other] <= gpus[row]
+            for other in range(len(gpus))
+        )
+        for row in range(len(gpus))
+    ]
+    at = np.flatnonzero(keep)
+    names = tuple(rows.accelerator[row] for row in at.tolist())
+    return PackingRows(names, rows.size[at], rows.slots[at], rows.per_instance[:, at])
+
+
+def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple[Configured, Floats]:
+    """Each lane's cheapest configuration at prices per packing row, and its priced cost."""
+    price = table.rows.per_instance @ prices
+    recipes = np.zeros((table.lanes, RECIPE), dtype=np.int64)
+    value = np.zeros(table.lanes)
+    cheapest(table.items, price.astype(np.float64), cells_per_instance, recipes, value)
+    return configured(table, np.arange(table.lanes), recipes), value
+
+
+def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
+    """Costs and use of recipes."""
+    count, item = entries(recipes)
+    items = table.items
+    full = count * (items.idle[item] + items.slope[item] * items.capacity[item])
+    rest = 1.0 - (count * items.capacity[item]).sum(axis=1)
+    partial = recipes[:, PARTIAL]
+    cost = full.sum(axis=1) + items.idle[partial] + items.slope[partial] * rest
+    per_instance = table.rows.per_instance
+    use = np.einsum("ce,cer->cr", count, per_instance[items.kind[item]]) + per_instance[items.kind[partial]]
+    return Configured(lane, recipes, cost, use.astype(np.float64))
+
+
+def entries(recipes: Ints) -> tuple[Ints, Ints]:
+    """Counts and items of the full instances, bulk first; unused places have count 0."""
+    places = np.arange(MOST_SINGLES)
+    is_used = places < recipes[:, SINGLES, None]
+    count = np.concatenate([recipes[:, BULKS, None], is_used.astype(np.int64)], axis=1)
+    singles = np.where(is_used, recipes[:, FIRST_SINGLE:], recipes[:, BULK, None])
+    item = np.concatenate([recipes[:, BULK, None], singles], axis=1)
+    return count, item
