@@ -21,6 +21,7 @@ import numpy as np
 from joulery.optimizer.highs import Limits, NoAnswer
 from joulery.optimizer.lp import Columns, Master, MasterPoint, choose
 from joulery.optimizer.milp import Answer
+from joulery.optimizer.packing import binding_rows
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import full_options
 from joulery.optimizer.table import OptionTable, cheapest_full
@@ -85,7 +86,8 @@ def cheapest_by_prices(table: OptionTable, limits: Limits, gap: float) -> Answer
     Args:
         gap: relative gap at which a plan is as good as proven.
     """
-    block = _block(table)
+    # Rows that others imply separate options that are worth the same.
+    block = _block(replace(table, rows=binding_rows(table.rows)))
     priced = _price_loop(block, limits)
     if isinstance(priced, NoAnswer):
         return priced

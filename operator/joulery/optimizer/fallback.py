@@ -21,7 +21,7 @@ def greedy(table: OptionTable, previous: Ints | None = None) -> Ints:
     """One option per pool, within supply whatever the problem (count 0 always fits)."""
     wanted = cheapest_full(table)
     if previous is not None:
-        wanted = np.where(table.is_full()[previous], previous, wanted)
+        wanted = np.where(table.full[previous], previous, wanted)
     if table.rows.fit(table.total_use(wanted)):
         return wanted
     frugal = _pass(table, wanted, table.cost_w)
@@ -33,7 +33,7 @@ def greedy(table: OptionTable, previous: Ints | None = None) -> Ints:
 
 def smallest_full(table: OptionTable) -> Ints:
     """The full option of each pool with the fewest GPUs, then the least cost, then its first."""
-    liking = np.where(table.is_full(), _size_then_cost(table), np.inf)
+    liking = np.where(table.full, _size_then_cost(table), np.inf)
     tied = np.flatnonzero(liking == np.minimum.reduceat(liking, table.start)[table.owner])
     first: Ints = tied[np.searchsorted(table.owner[tied], np.arange(len(table.start)))]
     return first
@@ -70,7 +70,7 @@ def _pass(table: OptionTable, wanted: Ints, liking: Floats) -> Ints:
     left = table.rows.slots.copy()
     chosen = wanted.copy()
     use = table.use(wanted)
-    ranked = np.where(table.is_full(), liking, np.inf)
+    ranked = np.where(table.full, liking, np.inf)
     for pool in np.argsort(table.priority, kind="stable").tolist():
         taken = use[pool]
         if not (taken <= left).all():

@@ -74,7 +74,7 @@ def _settled(table: OptionTable, spare: Ints) -> int:
 
 
 def _least_cost_with_shed(table: OptionTable, settled: int, limits: Limits) -> Answer | NoAnswer:
-    among = np.flatnonzero(table.is_full() | (table.priority[table.owner] >= settled))
+    among = np.flatnonzero(table.full | (table.priority[table.owner] >= settled))
     serving, trading = serving_options(table, among), trading_options(table, among)
     reached: list[tuple[int, float]] = []
     is_proven, spent_s = True, 0.0

@@ -67,6 +67,23 @@ def packing_rows(kinds: Sequence[Kind], supplies: Sequence[Supply]) -> PackingRo
     )
 
 
+def binding_rows(rows: PackingRows) -> PackingRows:
+    """Without rows that another row of the accelerator implies: of whole nodes, all but the smallest size."""
+    gpus = rows.size * rows.slots
+    keep = [
+        not any(
+            rows.accelerator[other] == rows.accelerator[row]
+            and rows.size[other] < rows.size[row]
+            and gpus[other] <= gpus[row]
+            for other in range(len(gpus))
+        )
+        for row in range(len(gpus))
+    ]
+    at = np.flatnonzero(keep)
+    names = tuple(rows.accelerator[row] for row in at.tolist())
+    return PackingRows(names, rows.size[at], rows.slots[at], rows.per_instance[:, at])
+
+
 def place(nodes_free: Sequence[int], counts: Mapping[int, int]) -> tuple[tuple[int, ...], ...] | None:
     """Sizes placed on each node, largest first on the first node with room; None if they do not fit.
 

@@ -22,14 +22,14 @@ NEAR_BEST = 1e-3
 
 def full_options(table: OptionTable) -> Ints:
     """Enough to find the least cost at full service."""
-    options = np.flatnonzero(table.is_full())
+    options = np.flatnonzero(table.full)
     kept = _best_per_shape(table, options, table.cost_w)
     return _undominated(table, kept, (table.cost_w,))
 
 
 def smallest_options(table: OptionTable) -> Ints:
     """Enough to find the least GPUs at full service."""
-    options = np.flatnonzero(table.is_full())
+    options = np.flatnonzero(table.full)
     return _undominated(table, _best_per_shape(table, options, table.cost_w), ())
 
 
@@ -68,11 +68,19 @@ def _most_served_per_shape(table: OptionTable, options: Ints) -> Floats:
 
 
 def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Ints:
+    """Per shape the option of least criterion, then of least cost, then of the lowest clock."""
+    if not len(options):
+        return options
     shape = _shape(table, options)
-    order = np.lexsort((table.clock_mhz[options], table.cost_w[options], criterion[options], shape))
-    leads = np.ones(len(order), dtype=bool)
-    leads[1:] = np.diff(shape[order]) > 0
-    best: Ints = options[order[leads]]
+    order = np.argsort(shape, kind="stable")
+    leads = np.diff(shape[order], prepend=-1) > 0
+    values = criterion[options[order]]
+    least = np.minimum.reduceat(values, np.flatnonzero(leads))
+    # Only those in first place are sorted by the other rules: nearly always one of each shape.
+    tied = order[values == least[np.cumsum(leads) - 1]]
+    ranks = (table.clock_mhz[options[tied]], table.cost_w[options[tied]], shape[tied])
+    tied = tied[np.lexsort(ranks)]
+    best: Ints = options[tied[np.diff(shape[tied], prepend=-1) > 0]]
     return best
 
 

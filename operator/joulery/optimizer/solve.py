@@ -17,11 +17,14 @@ from joulery.optimizer.table import OptionTable, cheapest_full, in_problem_order
 MILP = "milp"
 COLUMNS = "columns"
 FALLBACK = "fallback"
-ENGINES = (MILP, COLUMNS, FALLBACK)
+AUTO = "auto"
+ENGINES = (AUTO, MILP, COLUMNS, FALLBACK)
+# Up to this many pools the whole model is solved about as fast as priced.
+MOST_POOLS_MILP = 30
 
 
 def solve(
-    problem: Problem, *, engine: str = MILP, time_limit_s: float = 5.0, previous: Choice | None = None
+    problem: Problem, *, engine: str = AUTO, time_limit_s: float = 5.0, previous: Choice | None = None
 ) -> Solution:
     """Least shed by strict priority of weights, then least watts plus switching cost, within supply.
 
@@ -30,13 +33,15 @@ def solve(
     The same problem gives the same plan, whatever the order of its pools, as long as no time limit is met.
 
     Args:
-        engine: `milp`; `columns`, which prices GPUs and leaves it to `milp` to shed; or `fallback` for the
-            greedy plan alone.
+        engine: `auto`, by the number of pools; `milp`; `columns`, which prices GPUs and leaves it to `milp` to
+            shed; or `fallback` for the greedy plan alone.
         time_limit_s: seconds for HiGHS, over all its stages.
         previous: the plan that runs, as options of this problem; only the greedy engine keeps to it.
     """
     if engine not in ENGINES:
         return _refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
+    if engine == AUTO:
+        engine = MILP if len(problem.pools) <= MOST_POOLS_MILP else COLUMNS
     faults = faults_of(problem)
     if faults:
         return _refused("; ".join(faults), engine)

@@ -31,6 +31,7 @@ class OptionTable:
         gpus: GPUs of the whole option.
         cost_w: watts plus switching cost.
         most_served: best service that any option of the pool gives, supply aside.
+        full: options that serve their pool as well as any other option of it.
         priority: rank of each pool's weight, 0 for the highest.
     """
 
@@ -48,12 +49,8 @@ class OptionTable:
     cost_w: Floats
     served: Floats
     most_served: Floats
+    full: NDArray[np.bool_]
     priority: Ints
-
-    def is_full(self) -> NDArray[np.bool_]:
-        """Options that serve their pool as well as any other option of it."""
-        full: NDArray[np.bool_] = self.served >= self.most_served[self.owner] - SERVED_TOLERANCE
-        return full
 
     def use(self, options: Ints) -> Ints:
         """Groups of GPUs that each of these options takes, `[option, row]`."""
@@ -82,6 +79,7 @@ def tabulate(problem: Problem) -> OptionTable:
     kind = np.concatenate([pool.kind for pool in pools])
     count = np.concatenate([pool.count for pool in pools])
     served = np.concatenate([pool.served for pool in pools])
+    most_served = np.maximum.reduceat(served, start)
     sizes = np.array([k.gpus for k in problem.kinds], dtype=np.int64)
     return OptionTable(
         problem=problem,
@@ -95,9 +93,10 @@ def tabulate(problem: Problem) -> OptionTable:
         count=count,
         clock_mhz=np.concatenate([pool.clock_mhz for pool in pools]),
         gpus=sizes[kind] * count,
-        cost_w=np.concatenate([pool.watts + pool.switch_w for pool in pools]),
+        cost_w=np.concatenate([p.watts for p in pools]) + np.concatenate([p.switch_w for p in pools]),
         served=served,
-        most_served=np.maximum.reduceat(served, start),
+        most_served=most_served,
+        full=served >= np.repeat(most_served - SERVED_TOLERANCE, lengths),
         priority=np.unique([-pool.weight for pool in pools], return_inverse=True)[1].astype(np.int64),
     )
 
@@ -128,7 +127,7 @@ def cheapest_full(table: OptionTable) -> Ints:
 
     Ties: fewer GPUs, then accelerator and size by name, then count, then lower clock.
     """
-    cost = np.where(table.is_full(), table.cost_w, np.inf)
+    cost = np.where(table.full, table.cost_w, np.inf)
     tied = np.flatnonzero(cost == np.minimum.reduceat(cost, table.start)[table.owner])
     if len(tied) == len(table.start):
         return tied

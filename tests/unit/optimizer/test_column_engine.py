@@ -15,11 +15,12 @@ from joulery.optimizer.checker import check
 from joulery.optimizer.columns import cheapest_by_prices
 from joulery.optimizer.highs import Limits, NoAnswer
 from joulery.optimizer.milp import Answer, gap_for, least_cost
-from joulery.optimizer.problem import Problem
+from joulery.optimizer.packing import binding_rows, packing_rows
+from joulery.optimizer.problem import Problem, supply_of
 from joulery.optimizer.solution import SolveStatus
 from joulery.optimizer.solve import solve
 from joulery.optimizer.table import cheapest_full, tabulate
-from problems import fleet_problem, lost_by_weight, small_problem
+from problems import H100, KINDS, fleet_problem, lost_by_weight, small_problem
 
 solver = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -44,7 +45,7 @@ def test_it_finds_what_the_full_model_finds(seed: int, pools: int, gpus: int) ->
 def test_it_serves_everybody_exactly_where_that_is_possible(seed: int, pools: int, gpus: int) -> None:
     table = tabulate(small_problem(seed, pools=pools, gpus=gpus))
     alone = least_cost(table, cheapest_full(table), NO_HURRY)
-    serves_all = isinstance(alone, Answer) and bool(table.is_full()[alone.options].all())
+    serves_all = isinstance(alone, Answer) and bool(table.full[alone.options].all())
     found = cheapest_by_prices(table, NO_HURRY, 1e-6)
     assert isinstance(found, Answer) == serves_all
 
@@ -100,3 +101,14 @@ def test_without_supply_it_says_that_not_everybody_can_be_served() -> None:
     found = cheapest_by_prices(tabulate(replace(fleet_problem(1, 10), supplies=())), NO_HURRY, 1e-6)
     assert isinstance(found, NoAnswer)
     assert found.is_infeasible
+
+
+def test_the_engine_is_chosen_by_the_number_of_pools() -> None:
+    assert solve(fleet_problem(0, 30, 0.85, clocks=6)).engine == "milp"
+    assert solve(fleet_problem(0, 31, 0.85, clocks=6)).engine == "columns"
+
+
+def test_rows_that_another_implies_are_left_out_and_change_no_plan() -> None:
+    whole, parted = supply_of(H100, [8, 8, 8]), supply_of(H100, [8, 6, 3])
+    assert binding_rows(packing_rows(KINDS[:3], (whole,))).size.tolist() == [2]
+    assert binding_rows(packing_rows(KINDS[:3], (parted,))).size.tolist() == [2, 4, 8]

@@ -90,7 +90,7 @@ def test_contradictory_kinds_and_supplies_are_refused(
 
 def test_an_unknown_engine_is_refused() -> None:
     assert (
-        "unknown engine 'simplex'; one of milp, columns, fallback"
+        "unknown engine 'simplex'; one of auto, milp, columns, fallback"
         in solve(problem_of(), engine="simplex").why
     )
 

@@ -66,7 +66,7 @@ def test_cvxpy_still_reads_a_limit_without_an_incumbent_as_zeros_and_we_do_not()
 
 
 def test_a_limit_without_an_incumbent_gives_the_checked_greedy_plan(tight: Problem) -> None:
-    solution = solve(tight, time_limit_s=1e-9)
+    solution = solve(tight, engine="milp", time_limit_s=1e-9)
     assert (solution.status, solution.engine) == (SolveStatus.FALLBACK, "fallback")
     assert "without a feasible point" in solution.why
     assert check(tight, solution) == ()
@@ -87,7 +87,7 @@ def test_an_exception_of_the_solver_is_named_and_survived(
         raise error
 
     monkeypatch.setattr(cp.Problem, "solve", broken)
-    solution = solve(tight)
+    solution = solve(tight, engine="milp")
     assert solution.status is SolveStatus.FALLBACK
     assert f"HiGHS failed: {type(error).__name__}" in solution.why
     assert check(tight, solution) == ()
@@ -112,7 +112,7 @@ def test_a_plan_of_the_solver_that_fails_the_check_is_dropped(
 ) -> None:
     table = tabulate(tight)
     answering(monkeypatch, table.end - 1, is_proven=True)  # ten TP8 instances for every pool
-    solution = solve(tight)
+    solution = solve(tight, engine="milp")
     assert solution.status is SolveStatus.FALLBACK
     assert "the checker refused the plan of HiGHS" in solution.why
     assert check(tight, solution) == ()
@@ -131,7 +131,7 @@ def test_an_unproven_plan_is_called_feasible(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_plan_worse_than_the_greedy_one_is_dropped(tight: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, tabulate(tight).start.copy(), is_proven=False)
-    solution = solve(tight)
+    solution = solve(tight, engine="milp")
     assert (solution.status, solution.engine) == (SolveStatus.FALLBACK, "fallback")
     assert "better than HiGHS's plan, which is feasible" in solution.why
 

@@ -18,8 +18,9 @@ from joulery.optimizer.fill.engine import (
     joined,
 )
 from joulery.optimizer.fill.finish import finish, nearby_of
-from joulery.optimizer.fill.kernel_compiled import PARTIAL
+from joulery.optimizer.fill.kernel_compiled import BULKS, PARTIAL, SINGLES
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.mixtures import mixtures
 from joulery.optimizer.fill.plan import Group, LanePlan, RowPrice, refused, written
 from joulery.optimizer.fill.table import LaneTable, entries, lay_out, priced
 from joulery.optimizer.fill.whole import Chosen, choose_whole
@@ -32,13 +33,18 @@ INTEGER_GAP = 1e-4
 MOST_SEARCHED = 30
 # Up to this many, configurations of a reduced cost up to a share of a lane's mean cost are tried as well.
 MOST_WIDENED, WIDEST, WIDENED_CELLS = 200, 0.1, 250
+# Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
+MOST_INSTANCES, MOST_MIXED = 8.0, 50
+FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
+# From this many lanes on a sample's prices come first.
+FEWEST_SAMPLED, SAMPLED_EVERY = 500, 12
 
 
 def by_prices(problem: LaneProblem, prices: Sequence[RowPrice], time_limit_s: float) -> LanePlan:
     """The plan of a faultless problem with at least one lane; refused where supply does not serve all."""
     table = lay_out(problem)
     effort = effort_for(table.lanes, len(table.items.kind))
-    result = find_prices(table, effort, _known(table, prices))
+    result = find_prices(table, effort, _known(table, prices or _sampled(problem, table)))
     if result is None:
         return refused("HiGHS has no optimum of the master problem", ENGINE)
     if result.missing > MISSING_TOLERANCE:
@@ -56,12 +62,17 @@ def _whole(
     """The best whole choice and a bound: by search where lanes are few, else by a small integer programme."""
     at_best, value = priced(table, result.prices, effort.bound_cells)
     bound = float(value.sum() - table.rows.slots @ result.prices)
-    if table.lanes <= MOST_SEARCHED:
+    instances = at_best.recipe[:, [BULKS, SINGLES]].sum() / table.lanes
+    if table.lanes <= MOST_SEARCHED and instances <= MOST_INSTANCES:
         finished = finish(table, result.prices, value, bound, None, effort.gap)
         if finished.chosen is not None:
             return finished.chosen, finished.bound
     aside = [priced(table, result.prices * factor, effort.cells)[0] for factor in ASIDE]
     extra = joined([at_best, *aside])
+    if table.lanes <= MOST_MIXED and instances > MOST_INSTANCES:
+        further = [priced(table, result.prices * factor, effort.cells)[0] for factor in FURTHER_ASIDE]
+        tilted = [result.prices * tilt for tilt in _tilts(len(result.prices))]
+        extra = joined([extra, *further, *(mixtures(table, prices) for prices in tilted)])
     chosen = choose_whole(table, result, extra, INTEGER_GAP, time_limit_s)
     distance = math.inf if chosen is None else chosen.cost - bound
     if table.lanes <= MOST_WIDENED and distance > effort.gap * abs(bound):
@@ -69,6 +80,27 @@ def _whole(
         if near is not None:
             chosen = choose_whole(table, result, joined([extra, near]), INTEGER_GAP, time_limit_s)
     return chosen, bound
+
+
+def _sampled(problem: LaneProblem, table: LaneTable) -> tuple[RowPrice, ...]:
+    """Prices of every twelfth lane on as much of the supply: near those of all, for a fraction of the calls."""
+    if table.lanes < FEWEST_SAMPLED:
+        return ()
+    lanes = tuple(problem.lanes[p] for p in table.position[::SAMPLED_EVERY].tolist())
+    sample = lay_out(replace(problem, lanes=lanes))
+    share = len(lanes) / table.lanes
+    slots = np.rint(table.rows.slots * share).astype(np.int64)
+    sample = replace(sample, rows=replace(table.rows, slots=slots))
+    result = find_prices(sample, effort_for(sample.lanes, len(sample.items.kind)), None)
+    return () if result is None else _told(sample, result.prices)
+
+
+def _tilts(rows: int) -> list[Floats]:
+    """Factors on prices: none, on all, and on each alone, so that clocks of mixtures differ by accelerator."""
+    factors = [np.ones(rows), *(np.full(rows, tilt) for tilt in TILTS)]
+    if rows > 1:
+        factors += [np.where(np.arange(rows) == row, tilt, 1.0) for row in range(rows) for tilt in TILTS]
+    return factors
 
 
 def _known(table: LaneTable, prices: Sequence[RowPrice]) -> Floats | None:

@@ -63,7 +63,7 @@ def effort_for(lanes: int, items: int) -> Effort:
         return Effort(1e-4, 48.0, 400.0, 1e-5 if items <= FEW_ITEMS * lanes else 1e-3)
     if lanes <= 150:
         return Effort(1e-5, 96.0, 400.0, 3e-4)
-    return Effort(3e-5, 32.0, 200.0, 5e-4) if lanes <= 2000 else Effort(5e-5, 16.0, 64.0, 5e-4)
+    return Effort(1e-4, 32.0, 200.0, 5e-4) if lanes <= 2000 else Effort(1e-4, 16.0, 64.0, 5e-4)
 
 
 def find_prices(table: LaneTable, effort: Effort, start: Floats | None) -> PriceResult | None:

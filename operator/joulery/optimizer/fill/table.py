@@ -19,7 +19,7 @@ from joulery.optimizer.fill.kernel_compiled import (
 )
 from joulery.optimizer.fill.kernel_envelope import envelopes
 from joulery.optimizer.fill.lane import LaneProblem
-from joulery.optimizer.packing import PackingRows, packing_rows
+from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows
 from joulery.optimizer.problem import Floats, Ints
 
 
@@ -98,23 +98,6 @@ def _order(owner: Ints, kind: Ints, capacity: Floats) -> Ints | slice:
     kind_step = np.diff(kind)
     rises = (kind_step > 0) | ((kind_step == 0) & (np.diff(capacity) >= 0.0))
     return slice(None) if (rises | ~same).all() else np.lexsort((capacity, kind, owner))
-
-
-def binding_rows(rows: PackingRows) -> PackingRows:
-    """Without rows that another row of the accelerator implies: of whole nodes, all but the smallest size."""
-    gpus = rows.size * rows.slots
-    keep = [
-        not any(
-            rows.accelerator[other] == rows.accelerator[row]
-            and rows.size[other] < rows.size[row]
-            and gpus[other] <= gpus[row]
-            for other in range(len(gpus))
-        )
-        for row in range(len(gpus))
-    ]
-    at = np.flatnonzero(keep)
-    names = tuple(rows.accelerator[row] for row in at.tolist())
-    return PackingRows(names, rows.size[at], rows.slots[at], rows.per_instance[:, at])
 
 
 def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple[Configured, Floats]:
