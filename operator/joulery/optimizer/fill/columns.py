@@ -22,7 +22,7 @@ from joulery.optimizer.fill.kernel_compiled import BULKS, PARTIAL, SINGLES
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
 from joulery.optimizer.fill.plan import Group, LanePlan, RowPrice, refused, written
-from joulery.optimizer.fill.table import LaneTable, entries, lay_out, priced
+from joulery.optimizer.fill.table import Configured, LaneTable, entries, lay_out, priced
 from joulery.optimizer.fill.whole import Chosen, choose_whole
 from joulery.optimizer.problem import Floats
 
@@ -63,23 +63,35 @@ def _whole(
     at_best, value = priced(table, result.prices, effort.bound_cells)
     bound = float(value.sum() - table.rows.slots @ result.prices)
     instances = at_best.recipe[:, [BULKS, SINGLES]].sum() / table.lanes
-    if table.lanes <= MOST_SEARCHED and instances <= MOST_INSTANCES:
+    is_few = table.lanes <= MOST_SEARCHED
+    if is_few and instances <= MOST_INSTANCES:
         finished = finish(table, result.prices, value, bound, None, effort.gap)
         if finished.chosen is not None:
             return finished.chosen, finished.bound
-    aside = [priced(table, result.prices * factor, effort.cells)[0] for factor in ASIDE]
-    extra = joined([at_best, *aside])
-    if table.lanes <= MOST_MIXED and instances > MOST_INSTANCES:
-        further = [priced(table, result.prices * factor, effort.cells)[0] for factor in FURTHER_ASIDE]
-        tilted = [result.prices * tilt for tilt in _tilts(len(result.prices))]
-        extra = joined([extra, *further, *(mixtures(table, prices) for prices in tilted)])
+    extra = _alternatives(table, effort, result, at_best, is_large=instances > MOST_INSTANCES)
     chosen = choose_whole(table, result, extra, INTEGER_GAP, time_limit_s)
     distance = math.inf if chosen is None else chosen.cost - bound
-    if table.lanes <= MOST_WIDENED and distance > effort.gap * abs(bound):
+    if distance <= effort.gap * abs(bound):
+        return chosen, bound
+    if is_few and not at_best.recipe[:, BULKS].any():
+        finished = finish(table, result.prices, value, bound, chosen, effort.gap)
+        return finished.chosen, finished.bound
+    if table.lanes <= MOST_WIDENED:
         near = nearby_of(table, result.prices, value, min(distance, WIDEST), WIDENED_CELLS)
         if near is not None:
             chosen = choose_whole(table, result, joined([extra, near]), INTEGER_GAP, time_limit_s)
     return chosen, bound
+
+
+def _alternatives(
+    table: LaneTable, effort: Effort, result: PriceResult, at_best: Configured, *, is_large: bool
+) -> Configured:
+    """Configurations beside those that the master has seen; mixtures too where a few lanes are large."""
+    is_mixed = is_large and table.lanes <= MOST_MIXED
+    factors = (*ASIDE, *FURTHER_ASIDE) if is_mixed else ASIDE
+    aside = [priced(table, result.prices * factor, effort.cells)[0] for factor in factors]
+    tilts = _tilts(len(result.prices)) if is_mixed else []
+    return joined([at_best, *aside, *(mixtures(table, result.prices * tilt) for tilt in tilts)])
 
 
 def _sampled(problem: LaneProblem, table: LaneTable) -> tuple[RowPrice, ...]:
@@ -88,8 +100,7 @@ def _sampled(problem: LaneProblem, table: LaneTable) -> tuple[RowPrice, ...]:
         return ()
     lanes = tuple(problem.lanes[p] for p in table.position[::SAMPLED_EVERY].tolist())
     sample = lay_out(replace(problem, lanes=lanes))
-    share = len(lanes) / table.lanes
-    slots = np.rint(table.rows.slots * share).astype(np.int64)
+    slots = np.rint(table.rows.slots * (len(lanes) / table.lanes)).astype(np.int64)
     sample = replace(sample, rows=replace(table.rows, slots=slots))
     result = find_prices(sample, effort_for(sample.lanes, len(sample.items.kind)), None)
     return () if result is None else _told(sample, result.prices)

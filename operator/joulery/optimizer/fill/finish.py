@@ -73,12 +73,13 @@ def nearby_of(table: LaneTable, prices: Floats, value: Floats, slack: float, cel
     """All configurations of reduced cost up to `slack` that no other of their lane dominates; None if too many."""
     price = table.rows.per_instance @ prices
     groups_of = (table.rows.per_instance * _row_keys(len(table.rows.slots))).sum(axis=1)
-    room = scratch(cells)
+    per_instance = table.rows.per_instance
+    room = scratch(cells, per_instance.shape[1])
     recipes = np.zeros((MOST_FOUND, RECIPE), dtype=np.int64)
     parts: list[Configured] = []
     for lane in range(table.lanes):
         limit = float(value[lane]) + slack
-        number = nearby(table.items, price, lane, groups_of, limit, room, recipes)
+        number = nearby(table.items, price, lane, groups_of, per_instance, limit, room, recipes)
         if number == TOO_MANY:
             return None
         found = configured(table, np.full(number, lane), recipes[:number].copy())

@@ -31,6 +31,8 @@ from joulery.optimizer.problem import Floats, Ints
 MOST_LABELS = 1 << 15
 MOST_FOUND = 1 << 12
 TOO_MANY = -1
+# Of the least that a rest of load can add: a bound, and dear to compute.
+LEAST_CELLS = 600
 
 
 class Hashed(NamedTuple):
@@ -42,12 +44,13 @@ class Hashed(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Cost, that over what its load has to, coverage, key of groups, next of the cell, where from, item, depth."""
+    """Cost, excess over what its load costs at least, coverage, groups and their key, and how it came about."""
 
     cost: Floats
     excess: Floats
     covered: Floats
     groups: Ints
+    use: Ints
     behind: Ints
     came_from: Ints
     by_item: Ints
@@ -63,11 +66,12 @@ class Found(NamedTuple):
 
 
 class Useful(NamedTuple):
-    """Full items that may be in a configuration within the limit, by item."""
+    """Full items that may be in a configuration within the limit, by rising excess."""
 
     item: Ints
     size: Floats
     cost: Floats
+    excess: Floats
 
 
 class Scratch(NamedTuple):
@@ -82,7 +86,7 @@ class Scratch(NamedTuple):
 
 
 @compiled
-def scratch(cells: int) -> Scratch:
+def scratch(cells: int, rows: int) -> Scratch:
     """Room for any lane."""
     whole = np.int64
     return Scratch(
@@ -95,6 +99,7 @@ def scratch(cells: int) -> Scratch:
             np.zeros(MOST_LABELS),
             np.zeros(MOST_LABELS),
             np.zeros(MOST_LABELS, whole),
+            np.zeros((MOST_LABELS, rows), whole),
             np.zeros(MOST_LABELS, whole),
             np.zeros(MOST_LABELS, whole),
             np.zeros(MOST_LABELS, whole),
@@ -102,7 +107,7 @@ def scratch(cells: int) -> Scratch:
         ),
         Found(np.zeros(MOST_FOUND), np.zeros(MOST_FOUND, whole), np.zeros(MOST_FOUND, whole)),
         np.zeros(cells + 1, whole),
-        np.zeros(cells + 1),
+        np.zeros(LEAST_CELLS + 1),
     )
 
 
@@ -124,16 +129,16 @@ def _entry(table: Hashed, key: int, stamp: int, following: int) -> int:
 def _useful(items: Items, price: Floats, lane: int, load: float, ratio: float, limit: float) -> Useful:
     number = 0
     item = np.empty(items.start[lane + 1] - items.start[lane], dtype=np.int64)
+    excess = np.empty(len(item))
     for o in range(items.start[lane], items.start[lane + 1]):
         over = full_cost(items, price, o) - ratio * items.capacity[o]
         if over <= limit and items.capacity[o] < load:
-            item[number] = o
+            item[number], excess[number] = o, over
             number += 1
-    item = item[:number]
-    cost = np.empty(number)
-    for place in range(number):
-        cost[place] = full_cost(items, price, item[place])
-    return Useful(item, items.capacity[item], cost)
+    order = np.argsort(excess[:number], kind="mergesort")
+    item, excess = item[order], excess[order]
+    size = items.capacity[item]
+    return Useful(item, size, excess + ratio * size, excess)
 
 
 @compiled
@@ -179,21 +184,40 @@ def _close(
 
 
 @compiled
+def _is_beaten(labels: Labels, label: int, first: int) -> bool:
+    """Whether a label of the same cell has no more excess and uses no more groups of any row."""
+    rows = labels.use.shape[1]
+    other = first
+    while other >= 0:
+        if other != label and labels.excess[other] <= labels.excess[label]:
+            row = 0
+            while row < rows and labels.use[other, row] <= labels.use[label, row]:
+                row += 1
+            if row == rows and (labels.excess[other] < labels.excess[label] or other < label):
+                return True
+        other = labels.behind[other]
+    return False
+
+
+@compiled
 def _extend(
-    items: Items, useful: Useful, groups_of: Ints, lane: int, label: int, cell: int, load: float, ratio: float,
-    most: float, room: Scratch, labels: int,
+    items: Items, useful: Useful, groups_of: Ints, per_instance: Ints, lane: int, label: int, cell: int,
+    load: float, ratio: float, most: float, room: Scratch, labels: int,
 ) -> int:  # fmt: skip
     """Add each full item to a label; returns how many labels there are by now."""
-    cells = len(room.head) - 1
+    cells, coarse = len(room.head) - 1, len(room.least) - 1
     rest = load - room.labels.covered[label]
     if room.labels.depth[label] == MOST_SINGLES:
         return labels
+    spare = most - ratio * load - room.labels.excess[label]
     for place in range(len(useful.item)):
+        if useful.excess[place] > spare:
+            return labels
         left = rest - useful.size[place]
         if left <= 0.0:
             continue
         total = room.labels.cost[label] + useful.cost[place]
-        if total + room.least[int(left / load * cells)] > most:
+        if total + room.least[int(left / load * coarse)] > most:
             continue
         covered = room.labels.covered[label] + useful.size[place]
         there = min(cells, max(cell + 1, int(covered / load * cells)))
@@ -206,6 +230,9 @@ def _extend(
         if entry == labels:
             room.labels.behind[entry], room.head[there] = room.head[there], entry
             room.labels.excess[entry], room.labels.groups[entry] = np.inf, groups
+            kind = items.kind[useful.item[place]]
+            for row in range(per_instance.shape[1]):
+                room.labels.use[entry, row] = room.labels.use[label, row] + per_instance[kind, row]
             labels += 1
         excess = total - ratio * covered
         if excess < room.labels.excess[entry]:
@@ -218,12 +245,20 @@ def _extend(
 
 @compiled
 def nearby(
-    items: Items, price: Floats, lane: int, groups_of: Ints, most_value: float, room: Scratch, recipes: Ints
+    items: Items,
+    price: Floats,
+    lane: int,
+    groups_of: Ints,
+    per_instance: Ints,
+    most_value: float,
+    room: Scratch,
+    recipes: Ints,
 ) -> int:
     """Write recipes of a lane with priced cost up to `most_value`; how many, or TOO_MANY.
 
     Args:
         groups_of: per kind, a number whose sums tell apart which groups of GPUs are in use.
+        per_instance: `[kind, row]`, those groups.
     """
     leader, ratio, bulk = leader_of(items, price, lane)
     load = 1.0 - bulk * items.capacity[leader]
@@ -232,17 +267,21 @@ def nearby(
     _least_to_go(items, price, lane, useful, load, room.least)
     room.head[:] = -1
     room.labels.cost[0], room.labels.covered[0], room.labels.groups[0] = 0.0, 0.0, 0
+    room.labels.excess[0], room.labels.use[0] = 0.0, 0
     room.labels.behind[0], room.labels.came_from[0], room.labels.depth[0] = -1, -1, 0
     room.head[0] = 0
     labels, found = 1, 0
     for cell in range(len(room.head)):
         label = room.head[cell]
         while label >= 0:
-            rest = load - room.labels.covered[label]
-            found = _close(items, price, lane, groups_of, label, rest, most, room, found)
-            labels = _extend(items, useful, groups_of, lane, label, cell, load, ratio, most, room, labels)
-            if min(found, labels) == TOO_MANY:
-                return TOO_MANY
+            if not _is_beaten(room.labels, label, room.head[cell]):
+                rest = load - room.labels.covered[label]
+                found = _close(items, price, lane, groups_of, label, rest, most, room, found)
+                labels = _extend(
+                    items, useful, groups_of, per_instance, lane, label, cell, load, ratio, most, room, labels
+                )
+                if min(found, labels) == TOO_MANY:
+                    return TOO_MANY
             label = room.labels.behind[label]
     for place in range(min(found, len(recipes))):
         recipe = recipes[place]
