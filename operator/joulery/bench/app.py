@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+from joulery.bench.churn import churn_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.measure import Measured, measured
-from joulery.bench.plan import tasks
+from joulery.bench.plan import drifts, tasks
 from joulery.bench.table import heading, line
 
 SCHEMA_VERSION = 1
@@ -43,6 +44,11 @@ def suite(
         figures |= {f"{case.name}/{form}/{engine}": values for engine, values in found.items()}
         for engine, values in found.items():
             say(line(f"{case.name} {form}", engine, values))
+    for drift in drifts(is_full=is_full):
+        name = f"{drift.case.name}/churn/{drift.engine}/{drift.start_w:.0f}W"
+        if only in name:
+            figures[name] = churn_of(drift, seed=0)
+            say(f"{name}: {json.dumps(figures[name])}")
     return figures, failures
 
 

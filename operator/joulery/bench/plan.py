@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from joulery.bench.churn import Drift
 from joulery.bench.forms import Form
 from joulery.bench.measure import Task
 from joulery.bench.suite import Case
@@ -56,6 +57,12 @@ def tasks(*, is_full: bool) -> Iterator[Task]:
                 # An oracle that takes minutes is worth its time only as far as it proves something.
                 longest_s = 30.0 * most_s if is_full and engine.startswith("textbook") else most_s
                 yield Task(case, form, engine, seeds, limit_s, longest_s, has_warm=is_columns)
+
+
+def drifts(*, is_full: bool) -> tuple[Drift, ...]:
+    """Drifting loads, at two costs of a start."""
+    cycles = 25 if is_full else 6
+    return tuple(Drift(Case(100, 2, 80), cycles, start_w) for start_w in (50.0, 100.0))
 
 
 def _engines(case: Case, form: Form) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulery.optimizer.highs import Limits, NoAnswer
+from joulery.optimizer.highs import Limits, NoAnswer, out_of_time
 from joulery.optimizer.lp import Columns, Master, MasterPoint, choose
 from joulery.optimizer.milp import Answer
 from joulery.optimizer.packing import binding_rows
@@ -115,6 +115,8 @@ def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:
     best_prices, bound = np.zeros(len(block.slots)), -np.inf
     at: MasterPoint | None = None
     for _ in range(MOST_CALLS):
+        if late := out_of_time(limits.after(master.spent_s)):
+            return replace(late, spent_s=master.spent_s)
         master.add(block.taken(new))
         seen = np.concatenate([seen, new])
         at = master.solve(limits.after(master.spent_s).time_limit_s)
@@ -188,8 +190,12 @@ def _nearest(reduced: Floats, number: int) -> Ints:
 
 
 def _chosen(block: _Block, places: Ints, limits: Limits, gap: float, spent_s: float) -> Answer | NoAnswer:
-    left_s = limits.after(spent_s).time_limit_s
-    point, took_s = choose(block.taken(places), block.pools, block.slots, gap=gap, time_limit_s=left_s)
+    left = limits.after(spent_s)
+    if late := out_of_time(left):
+        return replace(late, spent_s=spent_s)
+    point, took_s = choose(
+        block.taken(places), block.pools, block.slots, gap=gap, time_limit_s=left.time_limit_s
+    )
     if point is None:
         return NoAnswer("HiGHS found no whole plan", spent_s=spent_s + took_s)
     options = block.options[places[point.columns]]

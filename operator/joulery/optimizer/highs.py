@@ -6,8 +6,10 @@ started as an objective of 0. So what comes back is held against what it claims 
 
 from __future__ import annotations
 
+import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -28,14 +30,29 @@ PRIMAL_FEASIBLE = 2
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When HiGHS stops: seconds of its own clock, and relative gap."""
+    """When HiGHS stops: seconds, and relative gap.
+
+    Attributes:
+        time_limit_s: of HiGHS's own clock; with a stopwatch, what that leaves.
+        stopwatch: seconds since the solve began, of everything and not of HiGHS alone.
+        until_s: of the stopwatch.
+    """
 
     time_limit_s: float
     relative_gap: float
+    stopwatch: Callable[[], float] | None = None
+    until_s: float = math.inf
 
     def after(self, spent_s: float) -> Limits:
         """What is left for the next stage."""
-        return Limits(max(LEAST_TIME_LIMIT_S, self.time_limit_s - spent_s), self.relative_gap)
+        if self.stopwatch is not None:
+            return replace(self, time_limit_s=self.until_s - self.stopwatch())
+        return replace(self, time_limit_s=max(LEAST_TIME_LIMIT_S, self.time_limit_s - spent_s))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return not self.time_limit_s > 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,11 @@ class Outcome:
     def is_proven(self) -> bool:
         """Whether it stopped by gap and not by a limit."""
         return self.status == "optimal"
+
+
+def out_of_time(limits: Limits) -> NoAnswer | None:
+    """No answer where no time is left, so that nothing is modelled that could not be solved."""
+    return NoAnswer("the time is up") if limits.is_over else None
 
 
 def minimise(problem: cvxpy.Problem, limits: Limits) -> Outcome:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, selection
+from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, out_of_time, selection
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import full_options, serving_options, trading_options
 from joulery.optimizer.table import SERVED_TOLERANCE, OptionTable, cheapest_full
@@ -118,6 +118,9 @@ def solve_stage(
     """Minimise `cost @ x` over one option per pool under supply and extra rows."""
     import cvxpy as cp  # half a second and 70 MB, which a process that never solves need not pay
 
+    limits = limits.after(0.0) if limits.stopwatch else limits
+    if late := out_of_time(limits):
+        return late
     x = cp.Variable(len(options), boolean=True)
     constraints = [
         selection(table, options) @ x == 1,  # S x = 1

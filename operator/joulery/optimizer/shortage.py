@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulery.optimizer.fallback import smallest_full
-from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, selection
+from joulery.optimizer.highs import Limits, NoAnswer, chosen_places, doubt, minimise, out_of_time, selection
 from joulery.optimizer.problem import Ints
 from joulery.optimizer.pruning import smallest_options
 from joulery.optimizer.solution import Shortage
@@ -20,6 +20,8 @@ def least_shortage(table: OptionTable, limits: Limits) -> tuple[Shortage, ...] |
     """
     import cvxpy as cp
 
+    if late := out_of_time(limits):
+        return late
     options = smallest_options(table)
     rows = table.rows
     names = sorted(set(rows.accelerator))

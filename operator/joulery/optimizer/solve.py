@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from joulery.optimizer.checker import check
@@ -24,7 +25,12 @@ MOST_POOLS_MILP = 30
 
 
 def solve(
-    problem: Problem, *, engine: str = AUTO, time_limit_s: float = 5.0, previous: Choice | None = None
+    problem: Problem,
+    *,
+    engine: str = AUTO,
+    time_limit_s: float = 5.0,
+    previous: Choice | None = None,
+    stopwatch: Callable[[], float] | None = None,
 ) -> Solution:
     """Least shed by strict priority of weights, then least watts plus switching cost, within supply.
 
@@ -36,6 +42,7 @@ def solve(
         engine: `auto`, by the number of pools; `milp`; `columns`, which prices GPUs and leaves it to `milp` to
             shed; or `fallback` for the greedy plan alone.
         time_limit_s: seconds for HiGHS, over all its stages.
+        stopwatch: seconds since the caller began; the limit then counts on it, over everything that is done.
         previous: the plan that runs, as options of this problem; only the greedy engine keeps to it.
     """
     if engine not in ENGINES:
@@ -50,7 +57,9 @@ def solve(
     table = tabulate(problem)
     if engine == FALLBACK:
         return _by_greed(table, _greedy(table, previous), "asked for")
-    return _separable(table, engine) or _joint(table, engine, time_limit_s, previous)
+    gap = gap_for(len(table.start))
+    limits = Limits(time_limit_s, gap, stopwatch, until_s=time_limit_s)
+    return _separable(table, engine) or _joint(table, engine, previous, limits)
 
 
 def _separable(table: OptionTable, engine: str) -> Solution | None:
@@ -62,9 +71,9 @@ def _separable(table: OptionTable, engine: str) -> Solution | None:
     return None if check(table.problem, solution) else solution
 
 
-def _joint(table: OptionTable, engine: str, time_limit_s: float, previous: Choice | None) -> Solution:
+def _joint(table: OptionTable, engine: str, previous: Choice | None, limits: Limits) -> Solution:
     spare = _greedy(table, previous)
-    limits = Limits(time_limit_s, gap_for(len(table.start)))
+    limits = limits.after(0.0) if limits.stopwatch else limits
     answer = _asked(table, spare, limits, engine)
     if isinstance(answer, NoAnswer):
         return _by_greed(table, spare, answer.why)
@@ -86,7 +95,7 @@ def _joint(table: OptionTable, engine: str, time_limit_s: float, previous: Choic
 
 def _asked(table: OptionTable, spare: Ints, limits: Limits, engine: str) -> Answer | NoAnswer:
     """HiGHS's answer; whatever a solver throws becomes a reason, for a plan must come out of every cycle."""
-    if not limits.time_limit_s > 0.0:
+    if limits.is_over:
         return NoAnswer(f"no time for HiGHS: limit {limits.time_limit_s} s")
     try:
         if engine == COLUMNS:

@@ -73,7 +73,7 @@ def _whole(
     distance = math.inf if chosen is None else chosen.cost - bound
     if distance <= effort.gap * abs(bound):
         return chosen, bound
-    if is_few and not at_best.recipe[:, BULKS].any():
+    if is_few:
         finished = finish(table, result.prices, value, bound, chosen, effort.gap)
         return finished.chosen, finished.bound
     if table.lanes <= MOST_WIDENED:
