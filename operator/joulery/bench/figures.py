@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -50,7 +51,7 @@ def figures_of(row: Measured, exact: Exact) -> dict[str, float | int]:
         **_spread("excessOverExact", excess),
         "fullyServedSeeds": len(served),
         "provenSeeds": sum(f.is_proven for f in found),
-        "meanKilowatts": round(statistics.fmean(f.cost_w for f in found) / 1e3, 4),
+        "meanKilowatts": round(_mean([f.cost_w for f in found if not math.isnan(f.cost_w)]) / 1e3, 4),
         "residentMebibytes": round(row.resident_bytes / 2**20),
     }
 
@@ -69,6 +70,10 @@ def faults_of(row: Measured) -> tuple[str, ...]:
         for seed, solve in enumerate(solves)
         for fault in solve.found.faults
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else 0.0
 
 
 def _times(name: str, solves: Sequence[Solve]) -> dict[str, float]:

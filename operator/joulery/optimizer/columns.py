@@ -88,7 +88,7 @@ def cheapest_by_prices(table: OptionTable, limits: Limits, gap: float) -> Answer
     """
     # Rows that others imply separate options that are worth the same.
     block = _block(replace(table, rows=binding_rows(table.rows)))
-    priced = _price_loop(block, limits)
+    priced = _price_loop(block, limits.after(0.0) if limits.stopwatch else limits)
     if isinstance(priced, NoAnswer):
         return priced
     return _whole(block, priced, limits, gap)

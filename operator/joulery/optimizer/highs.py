@@ -49,6 +49,12 @@ class Limits:
             return replace(self, time_limit_s=self.until_s - self.stopwatch())
         return replace(self, time_limit_s=max(LEAST_TIME_LIMIT_S, self.time_limit_s - spent_s))
 
+    def reserving(self) -> Limits:
+        """With as much kept back for writing and checking the plan as was needed until now."""
+        if self.stopwatch is None:
+            return self
+        return replace(self, until_s=self.until_s - self.stopwatch()).after(0.0)
+
     @property
     def is_over(self) -> bool:
         """Whether no time is left."""

@@ -73,7 +73,7 @@ def _separable(table: OptionTable, engine: str) -> Solution | None:
 
 def _joint(table: OptionTable, engine: str, previous: Choice | None, limits: Limits) -> Solution:
     spare = _greedy(table, previous)
-    limits = limits.after(0.0) if limits.stopwatch else limits
+    limits = limits.reserving()
     answer = _asked(table, spare, limits, engine)
     if isinstance(answer, NoAnswer):
         return _by_greed(table, spare, answer.why)
@@ -105,6 +105,8 @@ def _asked(table: OptionTable, spare: Ints, limits: Limits, engine: str) -> Answ
             if isinstance(answer, Answer):
                 return answer
             limits = limits.after(answer.spent_s)  # infeasible or without a plan: the full model says which
+            if limits.is_over:
+                return answer
         return least_cost(table, spare, limits)
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
         return NoAnswer(f"HiGHS failed: {type(error).__name__}: {error}")

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulery.optimizer.packing import packing_rows, place
+from joulery.optimizer.packing import binding_rows, packing_rows, place
 from joulery.optimizer.problem import Kind, supply_of
 
 SIZES = (8, 4, 2, 1)
@@ -82,3 +82,15 @@ def test_kinds_without_supply_have_no_room() -> None:
 
 def test_a_negative_number_of_free_gpus_counts_as_none() -> None:
     assert supply_of("gpu", [-3, 8]).slots == ((8, 1), (4, 2), (2, 4), (1, 8))
+
+
+def test_leaving_out_implied_rows_changes_nothing_that_fits() -> None:
+    kinds = [Kind("gpu", size) for size in SIZES]
+    dropped = 0
+    for nodes, counts in random_cases()[:5000]:
+        rows = packing_rows(kinds, [supply_of("gpu", nodes)])
+        fewer = binding_rows(rows)
+        used = np.array(counts)
+        assert rows.fit(used @ rows.per_instance) == fewer.fit(used @ fewer.per_instance), (nodes, counts)
+        dropped += len(rows.slots) - len(fewer.slots)
+    assert dropped > 0
