@@ -8,9 +8,10 @@ from itertools import groupby
 from pathlib import Path
 
 from joulery.bench.churn import churn_of
+from joulery.bench.deadline import overshoot_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.measure import Measured, measured
-from joulery.bench.plan import drifts, tasks
+from joulery.bench.plan import DEADLINE_CASES, drifts, tasks
 from joulery.bench.table import heading, line
 
 SCHEMA_VERSION = 1
@@ -48,6 +49,11 @@ def suite(
         name = f"{drift.case.name}/churn/{drift.engine}/{drift.start_w:.0f}W"
         if only in name:
             figures[name] = churn_of(drift, seed=0)
+            say(f"{name}: {json.dumps(figures[name])}")
+    for case in DEADLINE_CASES:
+        name = f"{case.name}/deadline/columns"
+        if only in name:
+            figures[name] = overshoot_of(case, seeds=10 if is_full else 3)
             say(f"{name}: {json.dumps(figures[name])}")
     return figures, failures
 

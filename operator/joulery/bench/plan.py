@@ -45,6 +45,8 @@ FULL = (
     (Case(5000, 4, 80, gpus_per_pool=20), 1),
 )
 
+DEADLINE_CASES = (Case(9, 2, 80), Case(100, 2, 80))
+
 
 def tasks(*, is_full: bool) -> Iterator[Task]:
     """All tasks, those to be compared beside each other."""

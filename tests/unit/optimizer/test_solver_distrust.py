@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cvxpy
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -231,3 +232,24 @@ def test_a_limit_that_stops_stage_one_is_not_called_infeasible(tight: Problem) -
     answer = least_cost(table, greedy(table), Limits(1e-9, 1e-6))
     assert isinstance(answer, NoAnswer)
     assert not answer.is_infeasible
+
+
+def test_the_solver_gets_no_start_one_thread_and_its_own_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A start makes HiGHS up to 17 times slower, another thread count makes it refuse, a seed has cost it its bound.
+    asked: list[dict[str, object]] = []
+    real = cvxpy.Problem.solve
+    monkeypatch.setattr(
+        cvxpy.Problem, "solve", lambda self, **options: (asked.append(options), real(self, **options))[1]
+    )
+    solve(fleet_problem(1, 10, 0.8), engine="milp")
+    assert asked
+    for options in asked:
+        assert options["warm_start"] is False
+        assert options["threads"] == 1
+        assert "random_seed" not in options
+
+
+def test_no_parameter_is_in_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    # cvxpy takes gigabytes for a parameter times a variable.
+    monkeypatch.setattr(cvxpy, "Parameter", lambda *_, **__: pytest.fail("a parameter"))
+    assert solve(fleet_problem(1, 10, 0.8), engine="milp").status is SolveStatus.OPTIMAL
