@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import cvxpy
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -237,9 +236,9 @@ def test_a_limit_that_stops_stage_one_is_not_called_infeasible(tight: Problem) -
 def test_the_solver_gets_no_start_one_thread_and_its_own_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     # A start makes HiGHS up to 17 times slower, another thread count makes it refuse, a seed has cost it its bound.
     asked: list[dict[str, object]] = []
-    real = cvxpy.Problem.solve
+    real = cp.Problem.solve
     monkeypatch.setattr(
-        cvxpy.Problem, "solve", lambda self, **options: (asked.append(options), real(self, **options))[1]
+        cp.Problem, "solve", lambda self, **options: (asked.append(options), real(self, **options))[1]
     )
     solve(fleet_problem(1, 10, 0.8), engine="milp")
     assert asked
@@ -251,5 +250,5 @@ def test_the_solver_gets_no_start_one_thread_and_its_own_seed(monkeypatch: pytes
 
 def test_no_parameter_is_in_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     # cvxpy takes gigabytes for a parameter times a variable.
-    monkeypatch.setattr(cvxpy, "Parameter", lambda *_, **__: pytest.fail("a parameter"))
+    monkeypatch.setattr(cp, "Parameter", lambda *_, **__: pytest.fail("a parameter"))
     assert solve(fleet_problem(1, 10, 0.8), engine="milp").status is SolveStatus.OPTIMAL
