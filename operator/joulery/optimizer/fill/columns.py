@@ -32,7 +32,7 @@ INTEGER_GAP = 1e-4
 # Up to this many lanes all configurations that could matter are few enough to search through.
 MOST_SEARCHED = 30
 # Up to this many, configurations of a reduced cost up to a share of a lane's mean cost are tried as well.
-MOST_WIDENED, WIDEST, WIDENED_CELLS = 200, 0.1, 250
+MOST_WIDENED, WIDEST, WIDENED_CELLS = 200, 0.1, 60.0
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulery.optimizer.fill.engine import joined
-from joulery.optimizer.fill.kernel_compiled import RECIPE
+from joulery.optimizer.fill.kernel_compiled import RECIPE, leader_of
 from joulery.optimizer.fill.kernel_nearby import MOST_FOUND, TOO_MANY, nearby, scratch
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, search
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
@@ -25,7 +25,8 @@ FIRST_SLACK, MOST_SLACK = 3e-3, 0.2
 WIDER = 3.0
 MOST_ROUNDS = 7
 MOST_STEPS = 300_000
-CELLS = 1000
+# Per instance; where the optimum itself is asked for, and where a gap is.
+FINE_CELLS, CELLS, FINE_GAP = 250.0, 120.0, 1e-4
 # Of the limit, so that rounding does not drop a configuration of the plan at hand.
 ROUNDING = 1e-9
 
@@ -47,6 +48,8 @@ def finish(
         value: priced cost of each lane's cheapest configuration, of which `bound` is made.
         gap: relative gap that is good enough.
     """
+    cells = FINE_CELLS if gap <= FINE_GAP else CELLS
+    can_prove = not has_bulk(table, prices)
     first, most = FIRST_SLACK * bound, MOST_SLACK * bound
     slack, done, proven = first, 0.0, bound
     for _ in range(MOST_ROUNDS):
@@ -56,7 +59,7 @@ def finish(
             # A bound of `gap` below the cost is enough; a first look costs little and finds better plans.
             enough = (chosen.cost - bound) - 0.9 * gap * chosen.cost
             slack = min(slack, max(enough, first), (chosen.cost - bound) * (1.0 + ROUNDING))
-        near = nearby_of(table, prices, value, slack, CELLS) if slack <= most else None
+        near = nearby_of(table, prices, value, slack, cells) if slack <= most else None
         if near is None:  # too many: a smaller step may find a better plan, which then needs less
             slack = (done + slack) / 2.0
             continue
@@ -64,27 +67,41 @@ def finish(
         if steps == OUT_OF_STEPS:
             break
         chosen, done = found, slack
-        proven = max(proven, bound + slack if chosen is None else min(chosen.cost, bound + slack))
+        reached = bound + slack if chosen is None else min(chosen.cost, bound + slack)
+        proven = max(proven, reached) if can_prove else bound
+        if chosen is not None and slack >= chosen.cost - bound:
+            break
         slack = most if chosen is not None else min(most, slack * WIDER)
     return Finished(chosen, proven)
 
 
-def nearby_of(table: LaneTable, prices: Floats, value: Floats, slack: float, cells: int) -> Configured | None:
+def nearby_of(
+    table: LaneTable, prices: Floats, value: Floats, slack: float, cells: float
+) -> Configured | None:
     """All configurations of reduced cost up to `slack` that no other of their lane dominates; None if too many."""
     price = table.rows.per_instance @ prices
     groups_of = (table.rows.per_instance * _row_keys(len(table.rows.slots))).sum(axis=1)
     per_instance = table.rows.per_instance
-    room = scratch(cells, per_instance.shape[1])
+    room = scratch(per_instance.shape[1])
     recipes = np.zeros((MOST_FOUND, RECIPE), dtype=np.int64)
     parts: list[Configured] = []
     for lane in range(table.lanes):
         limit = float(value[lane]) + slack
-        number = nearby(table.items, price, lane, groups_of, per_instance, limit, room, recipes)
+        leader = leader_of(table.items, price, lane)[0]
+        number = nearby(
+            table.items, price, lane, leader, groups_of, per_instance, limit, cells, room, recipes
+        )
         if number == TOO_MANY:
             return None
         found = configured(table, np.full(number, lane), recipes[:number].copy())
         parts.append(found.taken(_undominated(found)))
     return joined(parts)
+
+
+def has_bulk(table: LaneTable, prices: Floats) -> bool:
+    """Whether some lane is too large to label all its instances, so that nothing is proven by a search."""
+    price = table.rows.per_instance @ prices
+    return any(leader_of(table.items, price, lane)[2] > 0 for lane in range(table.lanes))
 
 
 def _row_keys(rows: int) -> Ints:

@@ -84,6 +84,13 @@ def full_cost(items: Items, price: Floats, item: int) -> float:
 
 
 @compiled
+def bulk_of(items: Items, item: int) -> int:
+    """How many instances of an item are bulk when it leads."""
+    instances = 1.0 / items.capacity[item]
+    return int(instances) - LEFT_TO_LABEL if instances > MOST_LABELLED else 0
+
+
+@compiled
 def leader_of(items: Items, price: Floats, lane: int) -> tuple[int, float, int]:
     """The item that carries load for least when full, that cost per load, and how many are bulk."""
     ratio, leader = float("inf"), items.start[lane]
@@ -91,6 +98,4 @@ def leader_of(items: Items, price: Floats, lane: int) -> tuple[int, float, int]:
         here = full_cost(items, price, o) / items.capacity[o]
         if here < ratio:
             ratio, leader = here, o
-    instances = 1.0 / items.capacity[leader]
-    bulk = int(instances) - LEFT_TO_LABEL if instances > MOST_LABELLED else 0
-    return leader, ratio, bulk
+    return leader, ratio, bulk_of(items, leader)

@@ -20,6 +20,7 @@ from joulery.optimizer.fill.kernel_compiled import (
     PARTIAL,
     SINGLES,
     Items,
+    bulk_of,
     closing_in_kind,
     compiled,
     full_cost,
@@ -28,9 +29,10 @@ from joulery.optimizer.fill.kernel_compiled import (
 from joulery.optimizer.problem import Floats, Ints
 
 # Hash tables are open, a power of two, and at most half full.
-MOST_LABELS = 1 << 15
+MOST_LABELS = 1 << 16
 MOST_FOUND = 1 << 12
 TOO_MANY = -1
+FEWEST_CELLS, MOST_CELLS = 200, 8000
 # Of the least that a rest of load can add: a bound, and dear to compute.
 LEAST_CELLS = 600
 
@@ -86,7 +88,7 @@ class Scratch(NamedTuple):
 
 
 @compiled
-def scratch(cells: int, rows: int) -> Scratch:
+def scratch(rows: int) -> Scratch:
     """Room for any lane."""
     whole = np.int64
     return Scratch(
@@ -106,7 +108,7 @@ def scratch(cells: int, rows: int) -> Scratch:
             np.zeros(MOST_LABELS, whole),
         ),
         Found(np.zeros(MOST_FOUND), np.zeros(MOST_FOUND, whole), np.zeros(MOST_FOUND, whole)),
-        np.zeros(cells + 1, whole),
+        np.zeros(MOST_CELLS + 1, whole),
         np.zeros(LEAST_CELLS + 1),
     )
 
@@ -248,23 +250,38 @@ def nearby(
     items: Items,
     price: Floats,
     lane: int,
+    leader: int,
     groups_of: Ints,
     per_instance: Ints,
     most_value: float,
-    room: Scratch,
+    cells_per_instance: float,
+    whole_room: Scratch,
     recipes: Ints,
 ) -> int:
     """Write recipes of a lane with priced cost up to `most_value`; how many, or TOO_MANY.
 
     Args:
+        leader: item that the bulk is of, where there are too many instances to label them all.
         groups_of: per kind, a number whose sums tell apart which groups of GPUs are in use.
         per_instance: `[kind, row]`, those groups.
+        cells_per_instance: resolution of the labels.
     """
-    leader, ratio, bulk = leader_of(items, price, lane)
+    _, ratio, _ = leader_of(items, price, lane)
+    bulk = bulk_of(items, leader)
     load = 1.0 - bulk * items.capacity[leader]
-    most = most_value - bulk * ratio * items.capacity[leader]
+    most = most_value - bulk * full_cost(items, price, leader)
     useful = _useful(items, price, lane, load, ratio, most_value - ratio)
-    _least_to_go(items, price, lane, useful, load, room.least)
+    _least_to_go(items, price, lane, useful, load, whole_room.least)
+    wanted = max(FEWEST_CELLS, int(cells_per_instance * load / items.capacity[leader]))
+    cells = min(len(whole_room.head) - 1, wanted)
+    room = Scratch(
+        whole_room.by_label,
+        whole_room.by_groups,
+        whole_room.labels,
+        whole_room.found,
+        whole_room.head[: cells + 1],
+        whole_room.least,
+    )
     room.head[:] = -1
     room.labels.cost[0], room.labels.covered[0], room.labels.groups[0] = 0.0, 0.0, 0
     room.labels.excess[0], room.labels.use[0] = 0.0, 0
