@@ -14,7 +14,8 @@ import numpy as np
 
 from joulery.optimizer.fill.engine import joined
 from joulery.optimizer.fill.kernel_compiled import RECIPE, leader_of
-from joulery.optimizer.fill.kernel_nearby import MOST_FOUND, TOO_MANY, nearby, scratch
+from joulery.optimizer.fill.kernel_nearby import nearby
+from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, scratch
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, search
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.fill.whole import Chosen

@@ -26,45 +26,16 @@ from joulery.optimizer.fill.kernel_compiled import (
     full_cost,
     leader_of,
 )
+from joulery.optimizer.fill.kernel_room import (
+    FEWEST_CELLS,
+    MOST_FOUND,
+    MOST_LABELS,
+    TOO_MANY,
+    Labels,
+    Scratch,
+    entry_of,
+)
 from joulery.optimizer.problem import Floats, Ints
-
-# Hash tables are open, a power of two, and at most half full.
-MOST_LABELS = 1 << 16
-MOST_FOUND = 1 << 12
-TOO_MANY = -1
-FEWEST_CELLS, MOST_CELLS = 200, 8000
-# Of the least that a rest of load can add: a bound, and dear to compute.
-LEAST_CELLS = 600
-
-
-class Hashed(NamedTuple):
-    """Keys of one lane, valid where the stamp is the lane's, and the entry that each stands for."""
-
-    keys: Ints
-    stamps: Ints
-    entry: Ints
-
-
-class Labels(NamedTuple):
-    """Cost, excess over what its load costs at least, coverage, groups and their key, and how it came about."""
-
-    cost: Floats
-    excess: Floats
-    covered: Floats
-    groups: Ints
-    use: Ints
-    behind: Ints
-    came_from: Ints
-    by_item: Ints
-    depth: Ints
-
-
-class Found(NamedTuple):
-    """Finished configurations: cost, last label, partial item."""
-
-    cost: Floats
-    label: Ints
-    partial: Ints
 
 
 class Useful(NamedTuple):
@@ -74,57 +45,6 @@ class Useful(NamedTuple):
     size: Floats
     cost: Floats
     excess: Floats
-
-
-class Scratch(NamedTuple):
-    """Everything that one lane after the other writes on."""
-
-    by_label: Hashed
-    by_groups: Hashed
-    labels: Labels
-    found: Found
-    head: Ints
-    least: Floats
-
-
-@compiled
-def scratch(rows: int) -> Scratch:
-    """Room for any lane."""
-    whole = np.int64
-    return Scratch(
-        Hashed(
-            np.zeros(2 * MOST_LABELS, whole), np.full(2 * MOST_LABELS, -1), np.zeros(2 * MOST_LABELS, whole)
-        ),
-        Hashed(np.zeros(2 * MOST_FOUND, whole), np.full(2 * MOST_FOUND, -1), np.zeros(2 * MOST_FOUND, whole)),
-        Labels(
-            np.zeros(MOST_LABELS),
-            np.zeros(MOST_LABELS),
-            np.zeros(MOST_LABELS),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros((MOST_LABELS, rows), whole),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros(MOST_LABELS, whole),
-        ),
-        Found(np.zeros(MOST_FOUND), np.zeros(MOST_FOUND, whole), np.zeros(MOST_FOUND, whole)),
-        np.zeros(MOST_CELLS + 1, whole),
-        np.zeros(LEAST_CELLS + 1),
-    )
-
-
-@compiled
-def _entry(table: Hashed, key: int, stamp: int, following: int) -> int:
-    """The entry of a key, made `following` where it has none."""
-    mask = len(table.keys) - 1
-    mixed = (key ^ (key >> 29)) * 3_202_034_522_624_059_733
-    place = (mixed ^ (mixed >> 32)) & mask
-    while table.stamps[place] == stamp and table.keys[place] != key:
-        place = (place + 1) & mask
-    if table.stamps[place] != stamp:
-        table.stamps[place], table.keys[place], table.entry[place] = stamp, key, following
-    entry: int = table.entry[place]
-    return entry
 
 
 @compiled
@@ -175,7 +95,7 @@ def _close(
             continue
         if found == MOST_FOUND:
             return TOO_MANY
-        entry = _entry(room.by_groups, room.labels.groups[label] + groups_of[kind], lane, found)
+        entry = entry_of(room.by_groups, room.labels.groups[label] + groups_of[kind], lane, found)
         if entry == found:
             room.found.cost[entry] = np.inf
             found += 1
@@ -228,7 +148,7 @@ def _extend(
         if labels == MOST_LABELS:
             return TOO_MANY
         groups = room.labels.groups[label] + groups_of[items.kind[useful.item[place]]]
-        entry = _entry(room.by_label, groups * 31 + 7_046_029_254_386_353_131 * there, lane, labels)
+        entry = entry_of(room.by_label, groups * 31 + 7_046_029_254_386_353_131 * there, lane, labels)
         if entry == labels:
             room.labels.behind[entry], room.head[there] = room.head[there], entry
             room.labels.excess[entry], room.labels.groups[entry] = np.inf, groups
