@@ -151,7 +151,7 @@ def test_scale_down_takes_the_pods_it_marked(followed: LiveCentre) -> None:
 
 
 def test_victims_finish_their_requests_and_their_end_is_told(followed: LiveCentre) -> None:
-    ends = wait_for("an Event of a pod's end", lambda: _endings(followed, BUSY))
+    ends = wait_for("an Event of a pod's end", lambda: _endings(followed, BUSY), 120.0)
     assert reasons.REQUESTS_LOST not in ends
     summary = followed.control.outcomes().summary["pools"][str(BUSY.key)]
     assert (summary["retried"], summary["failed"]) == (0, 0)
