@@ -195,13 +195,14 @@ def test_lowered_ceiling_resets_clocks_and_keeps_replicas(ladder: LiveCentre) ->
     ladder.set_policy(Mode.OBSERVE)
     try:
         wait_for("no locked clock", lambda: not ladder.locked())
-        asked = [(w.target, w.want) for w in ladder.writes(BUSY)][-1:]
-        assert all(ladder.replicas(BUSY)["tp4"] == want for _, want in asked)
+        for pool in (LADDER, BUSY):
+            wait_for(
+                "the ceiling in status",
+                lambda pool=pool: _stands(ladder, pool, "Actuated", "False", reasons.MODE_CEILING),
+            )
+        # The audit log tells of a write a moment after it was made.
+        wait_for("replicas as last asked", lambda: _as_last_asked(ladder, BUSY))
         assert ladder.replicas(LADDER) == {"tp4": 2}
-        wait_for(
-            "the ceiling in status",
-            lambda: _stands(ladder, LADDER, "Actuated", "False", reasons.MODE_CEILING),
-        )
     finally:
         ladder.set_policy()
     wait_for("clocks again", ladder.locked)
@@ -243,6 +244,12 @@ def _endings(live: LiveCentre, pool: Any) -> set[str]:
     ended = {reasons.DRAINED, reasons.DRAIN_UNSEEN, reasons.REQUESTS_LOST}
     about = (e for e in events if e["involvedObject"]["name"] == pool.key.name)
     return {str(e["reason"]) for e in about} & ended
+
+
+def _as_last_asked(live: LiveCentre, pool: Any) -> bool:
+    """Whether the replicas are those that Joulery asked for last, where it ever did."""
+    asked = [w.want for w in live.writes(pool)][-1:]
+    return all(live.replicas(pool)["tp4"] == want for want in asked)
 
 
 def _fewer(advice: Mapping[str, Any] | None) -> Mapping[str, Any]:
