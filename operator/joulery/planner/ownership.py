@@ -151,9 +151,7 @@ def _reason(
     ownership: Ownership, memory: VariantMemory, state: VariantState, *, is_same_spec: bool, now_s: float
 ) -> str | None:
     """Why the replicas are held, None where they are ours to write."""
-    recent = [at_s for at_s in memory.set_backs_s if now_s - at_s < CONTEST_WINDOW_S]
-    stands = is_same_spec and memory.held_reason == reasons.REPLICAS_CONTESTED
-    if stands or len(recent) >= CONTEST_SET_BACKS:
+    if _is_contested(memory, state, is_same_spec=is_same_spec, now_s=now_s):
         return reasons.REPLICAS_CONTESTED
     if ownership.standing is Standing.DECLARED:
         return reasons.REPLICAS_DECLARED
@@ -161,11 +159,24 @@ def _reason(
         was_held = memory.held_reason == reasons.REPLICAS_HELD and memory.held_replicas == state.desired
         return None if was_held and not is_same_spec else reasons.REPLICAS_HELD
     # A raise made us the owner, or left none as before: that ends no hold.
-    is_raised = is_same_spec and memory.last_set_replicas == state.desired
+    is_raised = is_same_spec and memory.last_set_replicas == state.desired and memory.held_reason in _RAISABLE
     unrecorded = ownership.owner is None and memory.held_reason == reasons.REPLICAS_HELD
     if is_raised and (ownership.standing is Standing.OURS or unrecorded):
         return memory.held_reason
     return None
+
+
+def _is_contested(memory: VariantMemory, state: VariantState, *, is_same_spec: bool, now_s: float) -> bool:
+    """Whether others set the replicas back too often, the last write among them where it was gone when we looked.
+
+    A LIST that lags behind the last write looks the same: what it alone made a contest ends when the write is seen.
+    """
+    recent = sum(now_s - at_s < CONTEST_WINDOW_S for at_s in memory.set_backs_s)
+    was_undone = state.desired == memory.pending_from_replicas
+    stands = is_same_spec and memory.held_reason == reasons.REPLICAS_CONTESTED
+    return recent + was_undone >= CONTEST_SET_BACKS or (
+        stands and len(memory.set_backs_s) + was_undone >= CONTEST_SET_BACKS
+    )
 
 
 def _released(memory: VariantMemory) -> VariantMemory:

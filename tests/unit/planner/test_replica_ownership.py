@@ -157,10 +157,26 @@ def test_three_set_backs_in_an_hour_end_all_writing_until_the_spec_changes() -> 
 
 
 def test_set_backs_faster_than_snapshots_are_contested_too() -> None:
+    """As many writes as where every one of them is seen before it is set back."""
     stage = Stage(1, SERVER_SIDE)
     decisions = [stage.poll(lands=False) for _ in range(6)]
     assert stage.hold(decisions[-1]) == reasons.REPLICAS_CONTESTED
-    assert decisions[-1].changes == ()
+    assert [len(d.changes) for d in decisions] == [1, 1, 1, 0, 0, 0]
+    stage.restart()
+    stage.cluster.now_s += 7200.0
+    assert stage.hold(stage.poll()) == reasons.REPLICAS_CONTESTED
+
+
+def test_a_snapshot_that_lags_behind_a_write_makes_no_lasting_contest() -> None:
+    stage = Stage(1, OURS)
+    for _ in range(2):
+        stage.poll()
+        stage.poll()
+        stage.set(1, OURS)
+    assert [c.want for c in stage.poll(lands=False).changes] == [4]
+    assert stage.hold(stage.poll()) == reasons.REPLICAS_CONTESTED
+    stage.set(4, OURS)
+    assert stage.hold(stage.poll()) is None
 
 
 def test_target_of_an_autoscaler_is_never_written() -> None:
