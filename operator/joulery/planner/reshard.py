@@ -68,9 +68,12 @@ def _scale_down(move: Move) -> Steps:
 def _reshard(move: Move) -> Steps:
     steps = _onwards(move)
     written = {change.variant for change in steps.changes}
-    return replace(
-        steps, changes=(*(c for c in _withdrawn(move) if c.variant not in written), *steps.changes)
-    )
+    going = [c for c in _withdrawn(move) if c.variant not in written]
+    asked = sum(counts.desired for counts in move.view.counts.values())
+    if going and not steps.changes and asked == sum(c.seen - c.want for c in going):
+        # A pool of which nothing is asked would not come back without Joulery: the goal takes the place first.
+        return move.grown(move.variant, 1, reasons.RESHARD_SURGE, "in place of what never served")
+    return replace(steps, changes=(*going, *steps.changes))
 
 
 def _onwards(move: Move) -> Steps:

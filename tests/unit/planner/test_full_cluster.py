@@ -153,6 +153,23 @@ def test_pods_that_do_not_become_ready_are_told_with_their_node() -> None:
     assert "did not become ready since 20" in told.verdict.message
 
 
+@pytest.mark.parametrize(("foreign", "lost_after"), [(2, 0), (2, 4), (4, 4), (4, 8)])
+def test_what_never_serves_goes_only_when_something_else_is_asked_for(foreign: int, lost_after: int) -> None:
+    """On the way from 2 x TP2 to a TP4 the node is made anew, and no pod of TP2 becomes ready there."""
+    spec = pool(CHAT, variants=(variant(2), variant(4)))
+    cluster = RoughCluster((spec,), ("node-0",), START_S, foreign={"node-0": foreign})
+    cluster.begin(CHAT, "tp2", 2)
+    decision, _ = played(cluster, [0.5] * (lost_after + 1))
+    cluster.starts_s = 1e9
+    cluster.lose("node-0")
+    cluster.lost.clear()
+    asked = []
+    for _ in range(90):
+        decision, _ = played(cluster, [0.5], decision.history)
+        asked.append(sum(cluster.desired.values()))
+    assert min(asked) >= 1
+
+
 def test_two_pools_on_a_full_cluster_both_keep_an_instance() -> None:
     variants = tuple(variant(tp) for tp in (4, 8))
     pools = tuple(pool(key, variants=variants) for key in (CHAT, CODE))

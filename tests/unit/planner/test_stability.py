@@ -232,8 +232,9 @@ class Loop(RuleBasedStateMachine):
         late = [c for decision in quiet for c in decision.changes]
         assert not late, f"still moving: {late}"
         for key in KEYS:
-            is_stuck = _is_short_of_gpus(quiet[-1], key) and not any(self.cluster.free().values())
-            assert is_stuck or carried_rps(self.cluster.ready(key)) >= self.rates[key], f"{key} is short"
+            is_carried = carried_rps(self.cluster.ready(key)) >= self.rates[key]
+            is_full = not any(self.cluster.free().values())
+            assert is_carried or (is_full and _is_short_of_gpus(quiet[-1], key)), f"{key} is short"
             goal = self.history.pools[key].memory
             asked = {n: r for (owner, n), r in self.cluster.desired.items() if owner == key and r}
             is_there = goal.goal_variant is None or asked == {goal.goal_variant: goal.goal_replicas}
@@ -254,8 +255,8 @@ class Loop(RuleBasedStateMachine):
 
 
 def _is_short_of_gpus(decision: Decision, key: ObjectKey) -> bool:
-    told = next(f for f in decision.findings[key] if f.condition is ConditionType.FEASIBLE)
-    return told.verdict.reason == reasons.INSUFFICIENT_GPUS
+    told = [f.verdict.reason for f in decision.findings[key] if f.condition is ConditionType.FEASIBLE]
+    return told == [reasons.INSUFFICIENT_GPUS]
 
 
 def run(examples: int, steps: int, **options: Any) -> None:
