@@ -67,9 +67,11 @@ class Move:
         """What ready replicas carry, with other numbers of some variants."""
         return self._carried({v.name: self.counts(v).serving for v in self._parties} | dict(changed), sharing)
 
-    def expected_rps(self, sharing: Sharing | None = None) -> float:
-        """What ready and starting replicas will carry together."""
-        return self._carried({v.name: self.counts(v).expected for v in self._parties}, sharing)
+    def expected_rps(self, changed: Mapping[str, int], sharing: Sharing | None = None) -> float:
+        """What ready and starting replicas will carry together, with other numbers of some variants."""
+        return self._carried(
+            {v.name: self.counts(v).expected for v in self._parties} | dict(changed), sharing
+        )
 
     def goal_sharing(self) -> Sharing:
         """How steps on the way are judged: with spares only where the goal itself has GPUs for them."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from joulery.domain import reasons
 from joulery.domain.plan import ScaleChange
+from joulery.domain.pool import Variant
 from joulery.planner.full_cluster import hold_load, make_room
 from joulery.planner.move import Move, Steps, move_of
 from joulery.planner.supply import FreeGpus
@@ -32,7 +33,7 @@ def next_steps(view: PoolView, free: FreeGpus) -> Steps:
 
 def _finish_upwards(move: Move) -> Steps:
     """No longer in Act: a reshard left half-way is completed only where load would be unserved."""
-    if not move.old or move.desired >= move.goal or move.expected_rps() >= move.need_rps:
+    if not move.old or move.desired >= move.goal or move.expected_rps({}) >= move.need_rps:
         return Steps((), move.free)
     why = "to finish a reshard upwards, for what is left does not carry the load"
     return Steps((move.change(move.variant, move.goal, reasons.RESHARD_SURGE, why),), move.free)
@@ -122,15 +123,27 @@ def _drags_down(move: Move, want: int) -> bool:
 
 
 def _shrink(move: Move) -> Steps:
-    """As many of the old ones as the ready ones can spare, all at best."""
-    sharing = move.goal_sharing()
-    now_rps = move.capacity_rps({}, sharing)
+    """As many of the old ones as the others can spare, all at best."""
     for variant in move.old:
-        counts = move.counts(variant)
-        for want in range(counts.desired):
-            left_rps = move.capacity_rps({variant.name: min(want, counts.serving)}, sharing)
-            # Weak ones among strong ones may hold all of them back: without them the rest carries as much or more.
-            if left_rps >= min(move.need_rps, now_rps) or not counts.serving:
+        for want in range(move.counts(variant).desired):
+            if _is_spared(move, variant, want):
                 change = move.change(variant, want, reasons.RESHARD_SHRINK, f"{move.variant.name} is ready")
                 return Steps((change,), move.free)
     return move.wait(reasons.RESHARDING, f"{move.need_rps:.2f} requests/s need the old replicas still")
+
+
+def _is_spared(move: Move, variant: Variant, want: int) -> bool:
+    """Whether the rest carries the need, or as much without the others: ready ones, and those that start as well.
+
+    Weak ones among strong ones may hold all of them back, so that the rest carries more. With spares alone a pool
+    of one instance would carry nothing before and after, and so could spare it.
+    """
+    counts, redundant, whole = move.counts(variant), move.goal_sharing(), move.view.sharing.without_spares()
+    ready = {variant.name: min(want, counts.serving)}
+    expected = {variant.name: min(want, counts.expected)}
+    left_and_now_rps = (
+        (move.capacity_rps(ready, redundant), move.capacity_rps({}, redundant)),
+        (move.capacity_rps(ready, whole), move.capacity_rps({}, whole)),
+        (move.expected_rps(expected, whole), move.expected_rps({}, whole)),
+    )
+    return all(left >= min(move.need_rps, now) for left, now in left_and_now_rps)

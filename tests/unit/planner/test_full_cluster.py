@@ -170,6 +170,20 @@ def test_what_never_serves_goes_only_when_something_else_is_asked_for(foreign: i
     assert min(asked) >= 1
 
 
+@pytest.mark.parametrize("spares", [0, 1])
+def test_the_last_one_that_serves_stays_while_what_is_to_follow_finds_no_node(spares: int) -> None:
+    """That nothing is carried with one instance lost, neither now nor then, makes the last one no spare."""
+    spec = pool(CHAT, variants=(variant(4), variant(8)), spare_instances=spares)
+    cluster = RoughCluster((spec,), ("node-0", "node-1", "node-2", "node-3"), START_S)
+    cluster.begin(CHAT, "tp4", 1)
+    cluster.barred = {(CHAT, "tp4"), (CHAT, "tp8")}
+    history = None
+    for _ in range(60):
+        decision, _ = played(cluster, [3.0], history)
+        history = decision.history
+        assert cluster.ready(CHAT)["tp4"] == 1
+
+
 def test_two_pools_on_a_full_cluster_both_keep_an_instance() -> None:
     variants = tuple(variant(tp) for tp in (4, 8))
     pools = tuple(pool(key, variants=variants) for key in (CHAT, CODE))
