@@ -67,7 +67,7 @@ def _held_up(move: Move, reason: str, why: str) -> Steps:
 
 def _expected_rps(move: Move) -> float:
     """What will serve, judged as `make_room` does, or one would give what the other takes."""
-    return move.expected_rps({}, move.view.sharing.without_spares())
+    return move.expected_rps(move.view.sharing.without_spares())
 
 
 def _missing(move: Move, variant: Variant) -> int:

@@ -65,13 +65,12 @@ class Move:
 
     def capacity_rps(self, changed: Mapping[str, int], sharing: Sharing | None = None) -> float:
         """What ready replicas carry, with other numbers of some variants."""
-        return self._carried({v.name: self.counts(v).serving for v in self._parties} | dict(changed), sharing)
+        ready = {name: self.view.counts[name].serving for name in self._parties}
+        return self._carried(ready | dict(changed), sharing)
 
-    def expected_rps(self, changed: Mapping[str, int], sharing: Sharing | None = None) -> float:
-        """What ready and starting replicas will carry together, with other numbers of some variants."""
-        return self._carried(
-            {v.name: self.counts(v).expected for v in self._parties} | dict(changed), sharing
-        )
+    def expected_rps(self, sharing: Sharing | None = None) -> float:
+        """What ready and starting replicas will carry together."""
+        return self._carried({name: self.view.counts[name].expected for name in self._parties}, sharing)
 
     def goal_sharing(self) -> Sharing:
         """How steps on the way are judged: with spares only where the goal itself has GPUs for them."""
@@ -100,12 +99,12 @@ class Move:
         return Steps((), self.free, (verdict,), cramped)
 
     @property
-    def _parties(self) -> tuple[Variant, ...]:
-        return (self.variant, *self.old)
+    def _parties(self) -> tuple[str, ...]:
+        """Variants that share the load: those that move, and those that stay as they are."""
+        return (self.variant.name, *(v.name for v in self.old), *(b.variant for b in beside(self.view)))
 
-    def _carried(self, instances: Mapping[str, int], sharing: Sharing | None = None) -> float:
+    def _carried(self, instances: Mapping[str, int], sharing: Sharing | None) -> float:
         parties = [(n, self.rates.get(name, 0.0)) for name, n in instances.items()]
-        parties += [(b.instances, self.rates.get(b.variant, 0.0)) for b in beside(self.view)]
         return (sharing or self.view.sharing).capacity_rps(parties)
 
 

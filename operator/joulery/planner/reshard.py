@@ -33,7 +33,7 @@ def next_steps(view: PoolView, free: FreeGpus) -> Steps:
 
 def _finish_upwards(move: Move) -> Steps:
     """No longer in Act: a reshard left half-way is completed only where load would be unserved."""
-    if not move.old or move.desired >= move.goal or move.expected_rps({}) >= move.need_rps:
+    if not move.old or move.desired >= move.goal or move.expected_rps() >= move.need_rps:
         return Steps((), move.free)
     why = "to finish a reshard upwards, for what is left does not carry the load"
     return Steps((move.change(move.variant, move.goal, reasons.RESHARD_SURGE, why),), move.free)
@@ -133,17 +133,16 @@ def _shrink(move: Move) -> Steps:
 
 
 def _is_spared(move: Move, variant: Variant, want: int) -> bool:
-    """Whether the rest carries the need, or as much without the others: ready ones, and those that start as well.
+    """Whether the rest carries the need, or as much without the others: weak ones may hold strong ones back.
 
-    Weak ones among strong ones may hold all of them back, so that the rest carries more. With spares alone a pool
-    of one instance would carry nothing before and after, and so could spare it.
+    What starts goes only where ready ones carry the need, since it may be what is to carry it. And where not one may
+    be lost as it is, losing one makes no difference: so the rest is judged without spares as well.
     """
-    counts, redundant, whole = move.counts(variant), move.goal_sharing(), move.view.sharing.without_spares()
-    ready = {variant.name: min(want, counts.serving)}
-    expected = {variant.name: min(want, counts.expected)}
-    left_and_now_rps = (
-        (move.capacity_rps(ready, redundant), move.capacity_rps({}, redundant)),
-        (move.capacity_rps(ready, whole), move.capacity_rps({}, whole)),
-        (move.expected_rps(expected, whole), move.expected_rps({}, whole)),
+    counts, whole = move.counts(variant), move.view.sharing.without_spares()
+    takes_coming = bool(counts.coming) and want < counts.expected
+    enough_rps = move.need_rps if takes_coming else min(move.need_rps, move.capacity_rps({}, whole))
+    left = {variant.name: min(want, counts.serving)}
+    redundant = move.goal_sharing()
+    return move.capacity_rps(left, whole) >= enough_rps and move.capacity_rps(left, redundant) >= min(
+        move.need_rps, move.capacity_rps({}, redundant)
     )
-    return all(left >= min(move.need_rps, now) for left, now in left_and_now_rps)
