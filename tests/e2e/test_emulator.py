@@ -19,7 +19,7 @@ from cluster import external_or_embedded
 from cut_line import CutLine
 from emulated import engine_deployment, eventually, fetch, pool_truth
 from joulery.agent.pod_resources import PodResources
-from joulery.emulator.apiserver import ApiServer, NotFoundError
+from joulery.emulator.apiserver import STRATEGIC_PATCH, ApiServer, NotFoundError
 from joulery.emulator.cluster_access import Cluster
 from joulery.emulator.nodes import EMULATED_LABEL, node_manifest
 from joulery.emulator.nvml_shim.build import build_shim
@@ -150,6 +150,18 @@ async def test_pods_become_ready_after_their_startup_time_and_answer_at_their_ow
         status, page = await fetch(address, 8000)
         assert status == 200
         assert 'vllm:num_requests_running{engine="0",model_name="llama-3.1-70b"} 0.0' in page
+
+
+async def test_a_pod_that_others_call_not_ready_is_ready_again(world: EmulatedWorld, api: ApiServer) -> None:
+    """As the node controller does with the pods of a node that was away."""
+    await api.create(DEPLOYMENTS, engine_deployment("chat-tp4", replicas=1, gpus=4, startup_s=0.1))
+    (pod,) = await ready_pods(api, 1)
+    denied = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    path = f"{PODS}/{pod['metadata']['name']}/status"
+    answer = await api.patch(path, denied, STRATEGIC_PATCH)
+    assert not is_ready(answer)
+    (again,) = await ready_pods(api, 1)
+    assert again["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
 async def test_pod_resources_lists_the_uuids_each_pod_holds_and_no_gpu_twice(

@@ -20,6 +20,7 @@ from joulery.emulator.pods import (
     crashing_status,
     grace_left_s,
     is_finished,
+    is_ready,
     read_pod,
     rejected_status,
     running_status,
@@ -58,7 +59,7 @@ class PodRuntime(Protocol):
 
 @dataclass(slots=True)
 class _Run:
-    """One pod in the kubelet's hands; `deadline_s` is on the event loop's clock."""
+    """One pod in the kubelet's hands; `deadline_s` is on the event loop's clock, `ready` its status once it serves."""
 
     pod: PodSpec
     gpus: tuple[int, ...]
@@ -66,6 +67,7 @@ class _Run:
     deadline_s: float = float("inf")
     drain: asyncio.Timeout | None = None
     task: asyncio.Task[None] | None = None
+    ready: Json | None = None
 
     def end_within(self, grace_s: float) -> None:
         """The pod is being deleted; a later, shorter grace period wins. An engine that waits less ends sooner."""
@@ -127,9 +129,11 @@ class Kubelet:
             return
         if uid not in self._runs and self._is_ours(manifest):
             self._admit(manifest, group)
-        grace_s = grace_left_s(manifest)
-        if grace_s is not None and uid in self._runs:
-            self._runs[uid].end_within(grace_s)
+        run, grace_s = self._runs.get(uid), grace_left_s(manifest)
+        if run is not None and grace_s is not None:
+            run.end_within(grace_s)
+        elif run is not None and run.ready is not None and not is_ready(manifest):
+            group.create_task(self._tell_again(run, run.ready), name=f"status of pod {run.pod.key}")
 
     def _is_ours(self, manifest: Mapping[str, Any]) -> bool:
         return manifest["spec"].get("nodeName") in self._allocators and not is_finished(manifest)
@@ -182,10 +186,20 @@ class Kubelet:
             await self._write(run.pod, running_status(run.pod, address, started, ready=False))
             if await self._loads(run):
                 await self._runtime.listen(run.pod.uid)
-                await self._write(run.pod, running_status(run.pod, address, started, ready=True))
+                run.ready = running_status(run.pod, address, started, ready=True)
+                await self._write(run.pod, run.ready)
                 self._runtime.take_requests(run.pod.uid)
         await run.ending.wait()
         await self._end(run)
+
+    async def _tell_again(self, run: _Run, ready: Json) -> None:
+        """The node controller calls pods of a node not ready that was away; the kubelet knows better."""
+        try:
+            await self._write(run.pod, ready)
+        except ClusterError as error:
+            self._report(
+                f"pod {run.pod.key} stays as others call it, the API server refused its status: {error}"
+            )
 
     async def _loads(self, run: _Run) -> bool:
         """Wait for the start-up time; False where the pod is deleted meanwhile."""

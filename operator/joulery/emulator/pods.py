@@ -78,6 +78,12 @@ def is_finished(manifest: Mapping[str, Any]) -> bool:
     return manifest.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
+def is_ready(manifest: Mapping[str, Any]) -> bool:
+    """Whether the pod's status says that it serves."""
+    conditions = manifest.get("status", {}).get("conditions", [])
+    return any((c["type"], c["status"]) == ("Ready", "True") for c in conditions)
+
+
 def _gpus(container: Mapping[str, Any]) -> int:
     resources = container.get("resources", {})
     limits = resources.get("limits") or resources.get("requests") or {}
