@@ -24,7 +24,7 @@ from joulery.planner.findings import findings_of
 from joulery.planner.held import woken
 from joulery.planner.history import History, PoolHistory, remembered
 from joulery.planner.limits import patient, respected
-from joulery.planner.move import Steps
+from joulery.planner.move import Steps, is_void
 from joulery.planner.observe import observe, set_replicas
 from joulery.planner.occasion import occasion, watched
 from joulery.planner.ownership import adoptions, owned, raises
@@ -217,8 +217,9 @@ def _with_sets(view: PoolView, changes: tuple[ScaleChange, ...], now_s: float) -
         memory = set_replicas(memory, change.variant, seen=change.seen, want=change.want, now_s=now_s)
         if (change.pool, change.variant) in taken:
             memory = remembered(memory, replace(memory.variant(change.variant), adopted=True))
-    if not view.acts and not changes and memory.goal_variant is not None:
-        # Out of Act with nothing left to finish: the goal is no longer ours to reach.
+    is_left = not view.acts and not changes and memory.goal_variant is not None
+    if is_left or is_void(view):
+        # Out of Act with nothing left to finish, or planned for what is gone: the goal is no longer ours to reach.
         memory = replace(memory, goal_variant=None, goal_replicas=None, goal_clock_mhz=None)
     return view if memory is view.past.memory else replace(view, past=replace(view.past, memory=memory))
 

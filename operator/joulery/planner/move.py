@@ -114,6 +114,8 @@ def move_of(view: PoolView, free: FreeGpus) -> Move | None:
     name, goal = memory.goal_variant, memory.goal_replicas
     if name is None or goal is None or not view.pool.knobs & {Knob.REPLICAS, Knob.SHARDS}:
         return None
+    if is_void(view):
+        return None
     variant = next((v for v in view.pool.variants if v.name == name and view.is_free(name)), None)
     if variant is None:
         return None
@@ -121,6 +123,11 @@ def move_of(view: PoolView, free: FreeGpus) -> Move | None:
     old = tuple(v for v in others if view.counts[v.name].desired > 0 and Knob.SHARDS in view.pool.knobs)
     rates = {r.variant: r.max_rate_rps for r in view.past.rates}
     return Move(view, variant, goal, old, free, _need_rps(view), rates)
+
+
+def is_void(view: PoolView) -> bool:
+    """Whether the goal is none: no replicas, planned beside some that somebody held, and those are gone or ours now."""
+    return view.past.memory.goal_replicas == 0 and not beside(view)
 
 
 def _need_rps(view: PoolView) -> float:
