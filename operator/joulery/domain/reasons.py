@@ -94,6 +94,14 @@ MODE_CEILING = "ModeCeiling"
 REINFORCED = "Reinforced"
 REINFORCEMENT_ENDED = "ReinforcementEnded"
 
+# lanes of a pool
+LANE_MERGED = "LaneMerged"
+LANE_APART = "LaneApart"
+LANE_ASKED_FOR = "LaneAskedFor"
+NO_LOAD = "NoLoad"
+OBJECTIVE_MISSING = "ObjectiveMissing"
+CONFUSION_INVALID = "ConfusionInvalid"
+
 # changes
 SCALE_UP = "ScaleUp"
 SCALE_DOWN = "ScaleDown"

@@ -1,0 +1,1 @@
+"""Which request classes share a lane."""
