@@ -159,6 +159,38 @@ def calibrate(
     raise typer.Exit(run(out=out, docs=docs if write or check else None, check=check))
 
 
+@app.command()
+def lanes(
+    requests_per_second: Annotated[
+        list[float] | None,
+        typer.Option(min=0.0, help="Load of the pool; may be given again. Default 1, 5, 20, 100."),
+    ] = None,
+    strictest: Annotated[
+        bool, typer.Option("--strictest", help="No class gives up its own time to first token by sharing.")
+    ] = False,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of a length predictor: class by class, the shares that it takes for each class."
+        ),
+    ] = None,
+    price: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Lanes to price beyond those of the fixed policies; each takes about a second."
+        ),
+    ] = 60,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures go too.")] = None,
+) -> None:
+    """Show which request classes of the public conversation mix would share a lane, and why, in watts."""
+    from joulery.optimizer.lanes.request import Promise
+    from joulery.simulator.lane_app import run
+
+    promise = Promise.STRICTEST if strictest else Promise.LARGEST_INPUT
+    rates = requests_per_second or [1.0, 5.0, 20.0, 100.0]
+    raise typer.Exit(run(rates, promise=promise, confusion=confusion, most_priced=price, out=json_file))
+
+
 @bench_app.command("optimizer")
 def bench_optimizer(
     full: Annotated[bool, typer.Option("--full", help="All sizes and seeds: about an hour.")] = False,

@@ -11,7 +11,7 @@ import pytest
 import joulery
 
 PROFILE = str(Path(joulery.__file__).parent / "data" / "profiles" / "llama-3.1-70b-fp8.yaml")
-COMMANDS = ("controller", "agent", "explain", "demo", "evaluate", "calibrate", "profile")
+COMMANDS = ("controller", "agent", "explain", "demo", "evaluate", "calibrate", "profile", "lanes")
 LAUNCH = """
 import sys
 sys.path[:0] = {paths!r}

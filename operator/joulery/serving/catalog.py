@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from joulery.domain.pool import Variant
 from joulery.domain.request_class import Objective
+from joulery.serving.class_mix import Lengths
 from joulery.serving.instance import instance_model
-from joulery.serving.mix import LengthMix
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.points import SAMPLE_REQUESTS, OperatingPoints, between, operating_points
 from joulery.serving.truth import perturbed
@@ -31,7 +31,7 @@ class PointCatalog:
         profile: EngineProfile,
         variant: Variant,
         *,
-        mix: LengthMix,
+        mix: Lengths,
         objective: Objective,
         clocks_mhz: Sequence[int],
         dispersion: float = 1.0,
@@ -56,7 +56,7 @@ class PointCatalog:
         self,
         profile: EngineProfile,
         variant: Variant,
-        mix: LengthMix,
+        mix: Lengths,
         objective: Objective,
         clocks_mhz: tuple[int, ...],
         dispersion: float,

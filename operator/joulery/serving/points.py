@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from joulery.domain.clock_table import ClockRow
 from joulery.domain.request_class import Objective
+from joulery.serving.class_mix import Lengths
 from joulery.serving.frontier import frontier
 from joulery.serving.instance import InstanceModel
-from joulery.serving.mix import LengthMix
 from joulery.serving.sample import Sample
 from joulery.serving.trial import Trial
 
@@ -81,7 +81,7 @@ def operating_points(
     *,
     token_budget: int,
     max_num_seqs: int,
-    mix: LengthMix,
+    mix: Lengths,
     objective: Objective,
     clocks_mhz: Sequence[int],
     dispersion: float = 1.0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from joulery.serving.mix import LengthMix
+from joulery.serving.class_mix import Lengths
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ class Sample:
         return Sample(input_tokens, output_tokens, gaps / gaps.mean(), late_s)
 
     @staticmethod
-    def of_mix(mix: LengthMix, count: int, *, seed: int, longest: int, dispersion: float = 1.0) -> Sample:
+    def of_mix(mix: Lengths, count: int, *, seed: int, longest: int, dispersion: float = 1.0) -> Sample:
         """Requests drawn from a mix; input cut so that input and output stay within `longest` tokens."""
         inputs, outputs = mix.sample(count, seed)
         outputs = np.minimum(outputs, longest - 1)

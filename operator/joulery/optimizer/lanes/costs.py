@@ -39,6 +39,11 @@ class Estimate:
     cost_w: float
     error: float
 
+    @property
+    def floor_w(self) -> float:
+        """The least that it may cost."""
+        return self.cost_w * (1.0 - self.error)
+
 
 class LaneCosts(Protocol):
     """Where costs of lanes come from: operating points of the lane's own mix under its own objective."""
@@ -97,6 +102,15 @@ class Memory:
     def priced(self) -> int:
         """Lanes whose cost was asked for."""
         return len(self._known)
+
+    @property
+    def broken_floors(self) -> int:
+        """Lanes that cost less than their estimate with its error allows."""
+        pairs = ((self._known.get(key), guess) for key, guess in self._guessed.items())
+        return sum(
+            isinstance(cost, LaneCost) and guess is not None and cost.cost_w < guess.floor_w * (1.0 - 1e-9)
+            for cost, guess in pairs
+        )
 
     def cost(self, lane: LaneLoad) -> LaneCost | Verdict:
         """The cost, or a verdict where there is none or it is no number."""
@@ -177,7 +191,7 @@ class Board:
             return NEVER
         guess = self.estimate(mask)
         if look is Look.FLOOR:
-            return Value(0, guess.cost_w * (1.0 - guess.error) if guess else 0.0)
+            return Value(0, guess.floor_w if guess else 0.0)
         return Value(0, guess.cost_w) if guess else self._unserved(mask)
 
     def total(self, masks: Sequence[int], look: Look = Look.NOTHING) -> Value:

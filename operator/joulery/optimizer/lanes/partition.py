@@ -46,6 +46,7 @@ def partition(request: LaneRequest, costs: LaneCosts) -> LanePartition:
         chosen = _chosen(request, policy, inputs, classes)
         plan = _written(chosen, needs_prediction=chosen.board is classes)
         plan = replace(plan, lanes=with_guests(plan.lanes, sound), priced=memory.priced)
+        plan = _unproven(plan, memory.broken_floors) if memory.broken_floors else plan
     else:
         plan = without_load(sound, policy)
     return replace(plan, lanes=(*plan.lanes, *set_aside(faults, plan.lanes)), refused=refused)
@@ -109,6 +110,15 @@ def _written(chosen: _Chosen, *, needs_prediction: bool) -> LanePartition:
         why=_why(chosen),
         alternatives=chosen.alternatives,
     )
+
+
+def _unproven(plan: LanePartition, lanes: int) -> LanePartition:
+    """Estimates that were wrong once prove nothing."""
+    quality = Quality.BOUNDED if plan.quality is Quality.OPTIMAL else plan.quality
+    why = (
+        f"{plan.why}; {lanes} lanes cost less than estimates allow, so nothing is proven of lanes not priced"
+    )
+    return replace(plan, bound_w=None, quality=quality, why=why)
 
 
 def _bound_w(found: Found) -> float | None:

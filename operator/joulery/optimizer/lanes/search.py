@@ -23,7 +23,7 @@ class Quality(StrEnum):
     OPTIMAL = "Optimal"
     """No partition costs less, as far as estimates keep their stated error."""
     BOUNDED = "Bounded"
-    """The best of those that were priced; `bound_w` says how much better another may be."""
+    """The best of those that were priced; `bound_w`, where there is one, says how much better another may be."""
     LOCAL = "Local"
     """No single merge, move or split costs less; nothing is proven of others."""
     FIXED = "Fixed"
