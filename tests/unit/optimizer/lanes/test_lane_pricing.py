@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,38 +19,13 @@ from joulery.optimizer.lanes.request import ClassLoad, Promise
 from joulery.serving.catalog import PointCatalog
 from joulery.serving.class_mix import Lengths, of_rates
 from joulery.serving.mix import LengthMix
-from joulery.serving.points import LOAD_GRID, OperatingPoints
+from joulery.serving.points import OperatingPoints
 from joulery.simulator.lane_table import conversation_classes, costs_of
-from joulery.simulator.scenario import variants_of
 from joulery.simulator.truth import shipped_profile
+from lane_points import CLOCKS_MHZ, VARIANTS, MadeUp
 
-VARIANTS = variants_of("x", 120.0)
-CLOCKS_MHZ = (1200, 1600, 1980)
 MIX = LengthMix((0, 100), (1.0,), (0, 100), (1.0,))
 OTHER = LengthMix((100, 200), (1.0,), (0, 100), (1.0,))
-
-
-@dataclass
-class MadeUp:
-    """Engines that carry `rps` per GPU at full clock, times what a mix is worth; watts rise with a root of load."""
-
-    rps: float = 1.0
-    exponent: float = 0.9
-    worth: Callable[[Lengths], float] = lambda lengths: 1.0
-    asked: list[Objective] = field(default_factory=list)
-
-    def __call__(self, variant: Variant, lengths: Lengths, objective: Objective) -> OperatingPoints:
-        self.asked.append(objective)
-        size = variant.tensor_parallel_size
-        phi = np.array(CLOCKS_MHZ) / 1980.0
-        rates = self.rps * size**self.exponent * phi**0.7 * self.worth(lengths)
-        grid = np.array(LOAD_GRID)
-        watts = size * (90.0 + (300.0 * phi**2)[:, None] * np.sqrt(grid))
-        ones = np.ones(len(phi))
-        return OperatingPoints(
-            CLOCKS_MHZ, rates, rates[:, None] * grid, watts, ones, ones, 3e3 * ones, 20.0 * ones, 10.0, 10.0,
-            100, 0.01 * ones, 90.0 * size, 0.5,
-        )  # fmt: skip
 
 
 def lane(*rates: float, mixes: tuple[LengthMix | None, ...] = (MIX, OTHER)) -> LaneLoad:
@@ -138,11 +110,11 @@ def test_the_estimate_of_one_class_is_its_cost_and_of_two_that_of_their_times() 
         assert guess.error == ESTIMATE_ERROR
 
 
-def test_a_lane_that_no_variant_holds_says_what_requests_take_alone() -> None:
+def test_a_lane_that_no_variant_holds_says_so_with_the_cure() -> None:
     costs = PointLaneCosts(VARIANTS, MadeUp(worth=lambda lengths: 0.0))
     found = costs.cost(lane(1.0))
     assert isinstance(found, Verdict) and found.reason == reasons.OBJECTIVE_UNREACHABLE
-    assert "no variant holds 250 ms" in found.message and "3000 and 20.0 ms" in found.message
+    assert "none of tp2, tp4, tp8 holds 250 ms" in found.message and "larger size" in found.message
     assert costs.estimate(lane(1.0)) is None
 
 
