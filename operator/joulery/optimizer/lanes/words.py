@@ -18,11 +18,11 @@ def lane_verdict(board: Board, masks: tuple[int, ...], mask: int, policy: LanePo
         said = f"lane {load.name}: policy {policy}; {cost.how}, {cost.cost_w:,.0f} W{_given_up(load)}"
         return Verdict(reasons.LANE_ASKED_FOR, said)
     if mask not in board.singles:
-        return Verdict(reasons.LANE_MERGED, _merged(board, mask, cost))
+        return Verdict(reasons.LANE_MERGED, _merged(board, masks, mask, cost))
     return Verdict(reasons.LANE_APART, _apart(board, masks, mask, cost))
 
 
-def _merged(board: Board, mask: int, cost: LaneCost) -> str:
+def _merged(board: Board, masks: tuple[int, ...], mask: int, cost: LaneCost) -> str:
     parts = [single for single in board.singles if single & mask]
     load = board.lane(mask)
     listed = ", ".join(f"{board.lane(part).name} {_worth(board, part)}" for part in parts)
@@ -33,21 +33,21 @@ def _merged(board: Board, mask: int, cost: LaneCost) -> str:
         gain = f"{apart.cost_w:,.0f} W in all: merging saves {_watts(apart.cost_w - cost.cost_w)}"
     return (
         f"lane {load.name}: {cost.how}, {cost.cost_w:,.0f} W; apart {listed}, {gain}{_given_up(load)}"
-        f"{_nearest(board, (mask,), mask, '')}"
+        f"{_nearest(board, masks, mask)}"
     )
 
 
 def _apart(board: Board, masks: tuple[int, ...], mask: int, cost: LaneCost) -> str:
     load = board.lane(mask)
     said = f"lane {load.name}: {cost.how}, {cost.cost_w:,.0f} W"
-    return said + _given_up(load) + _nearest(board, masks, mask, "; it is the only one")
+    return said + _given_up(load) + _nearest(board, masks, mask)
 
 
-def _nearest(board: Board, masks: tuple[int, ...], mask: int, alone: str) -> str:
+def _nearest(board: Board, masks: tuple[int, ...], mask: int) -> str:
     """What the best merge with another lane would cost more."""
     others = [other for other in masks if other != mask]
     if not others:
-        return alone
+        return ""
 
     def more(other: int) -> tuple[Value, int]:
         together, apart = board.value(mask | other, Look.GUESS), board.total((mask, other))
@@ -59,6 +59,8 @@ def _nearest(board: Board, masks: tuple[int, ...], mask: int, alone: str) -> str
     with_it = f"; with {board.lane(other).name}, the nearest, "
     if gap.unserved_micro_rps > 0:
         return f"{with_it}it would not be served"
+    if gap.cost_w < 0.0:
+        return f"{with_it}it might draw {about}{_watts(-gap.cost_w)} less, which was not looked into"
     return f"{with_it}it would draw {about}{_watts(gap.cost_w)} more"
 
 
@@ -75,8 +77,9 @@ def _given_up(load: LaneLoad) -> str:
     losing = [name for name, ttft_ms in own.items() if ttft_ms < longest]
     if not losing:
         return ""
-    shortest = min(own[name] for name in losing)
-    return f"; {', '.join(losing)} get {longest} ms to the first token, not {shortest} ms at best"
+    theirs = sorted({own[name] for name in losing})
+    instead = f"{theirs[0]}" if len(theirs) == 1 else f"{theirs[0]} to {theirs[-1]}"
+    return f"; {', '.join(losing)}: {longest} ms to the first token instead of {instead} ms"
 
 
 def _watts(watts: float) -> str:

@@ -147,8 +147,24 @@ def test_a_small_fleet_is_one_lane_and_a_large_one_specialises() -> None:
     assert len(small.lanes) == 1 and small.lanes[0].verdict.reason == reasons.LANE_MERGED
     assert len(large.lanes) == 9 and {lane.verdict.reason for lane in large.lanes} == {reasons.LANE_APART}
     said = small.lanes[0].verdict.message
-    assert "merging saves" in said and "get 2000 ms to the first token" in said
-    assert "the nearest" in large.lanes[0].verdict.message
+    assert "merging saves" in said and "2000 ms to the first token instead of 250 to 400 ms" in said
+    assert all("the nearest, it would draw" in lane.verdict.message for lane in large.lanes)
+
+
+def test_every_lane_of_several_says_what_merging_more_would_cost() -> None:
+    plan = asked(loads([5.0] * 9), Stepwise())
+    merged = [lane.verdict.message for lane in plan.lanes if lane.verdict.reason == reasons.LANE_MERGED]
+    assert len(plan.lanes) > 1 and merged
+    assert all("merging saves" in said and "the nearest, it would draw" in said for said in merged)
+
+
+def test_a_merge_that_an_estimate_promises_but_nobody_priced_is_said() -> None:
+    watts = {("SM", "SS"): 190.0, ("SM",): 100.0, ("SS",): 100.0, ("MS",): 100.0, ("MS", "SM", "SS"): 500.0}
+    guesses = {("MS", "SS"): Estimate(150.0, 0.5), ("MS", "SM"): Estimate(150.0, 0.5)}
+    rates = dict.fromkeys(NAMES, 0.0) | {"SS": 1.0, "SM": 1.0, "MS": 1.0}
+    plan = asked(loads(list(rates.values())), Given(watts, guesses), most_priced=0)
+    assert plan.quality is Quality.BOUNDED
+    assert any("not looked into" in lane.verdict.message for lane in plan.lanes)
 
 
 def test_fixed_policies_cut_as_they_say() -> None:
