@@ -168,6 +168,9 @@ def lanes(
     strictest: Annotated[
         bool, typer.Option("--strictest", help="No class gives up its own time to first token by sharing.")
     ] = False,
+    time_to_first_token: Annotated[
+        int | None, typer.Option(min=1, help="One objective for all classes in place of their own, ms.")
+    ] = None,
     confusion: Annotated[
         Path | None,
         typer.Option(
@@ -188,7 +191,15 @@ def lanes(
 
     promise = Promise.STRICTEST if strictest else Promise.LARGEST_INPUT
     rates = requests_per_second or [1.0, 5.0, 20.0, 100.0]
-    raise typer.Exit(run(rates, promise=promise, confusion=confusion, most_priced=price, out=json_file))
+    code = run(
+        rates,
+        promise=promise,
+        ttft_ms=time_to_first_token,
+        confusion=confusion,
+        most_priced=price,
+        out=json_file,
+    )
+    raise typer.Exit(code)
 
 
 @bench_app.command("optimizer")

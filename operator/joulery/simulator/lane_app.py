@@ -10,7 +10,7 @@ from joulery.errors import ConfigError
 from joulery.optimizer.lanes.request import Confusion, Promise
 from joulery.serving.catalog import PointCatalog
 from joulery.serving.points import SAMPLE_REQUESTS
-from joulery.simulator.lane_table import figures_of, table_of, text_of
+from joulery.simulator.lane_table import conversation_classes, figures_of, table_of, text_of
 from joulery.simulator.predictors import PUBLISHED_ACCURACY, of_csv, of_output_accuracy
 from joulery.simulator.truth import shipped_profile
 
@@ -23,6 +23,7 @@ def run(
     rates_rps: Sequence[float],
     *,
     promise: Promise,
+    ttft_ms: int | None = None,
     confusion: Path | None,
     most_priced: int,
     requests: int = SAMPLE_REQUESTS,
@@ -38,7 +39,7 @@ def run(
         for rate_rps in rates_rps:
             table = table_of(
                 profile,
-                rate_rps,
+                conversation_classes(rate_rps, ttft_ms),
                 predictor,
                 shares,
                 promise=promise,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulery.domain.pool import Variant
-from joulery.domain.request_class import DEFAULT_CLASSES, Objective, class_of
+from joulery.domain.request_class import DEFAULT_CLASSES, Objective, RequestClass, class_of
 from joulery.optimizer.lanes.partition import partition
 from joulery.optimizer.lanes.plan import LanePartition
 from joulery.optimizer.lanes.pricing import LanePoints, PointLaneCosts
@@ -31,8 +32,11 @@ class LaneTable:
     found: LanePartition
 
 
-def conversation_classes(rate_rps: float) -> tuple[ClassLoad, ...]:
-    """The nine classes with their shares and lengths in the Azure 2023 conversation trace."""
+def conversation_classes(rate_rps: float, ttft_ms: int | None = None) -> tuple[ClassLoad, ...]:
+    """The nine classes with their shares and lengths in the Azure 2023 conversation trace.
+
+    `ttft_ms` is one objective for all of them in place of their own, so that sharing loosens nothing.
+    """
     inputs, outputs = request_lengths("conv")
     found = [class_of(DEFAULT_CLASSES, int(i), int(o)) for i, o in zip(inputs, outputs, strict=True)]
     names = np.array([each.name if each else "" for each in found])
@@ -40,12 +44,16 @@ def conversation_classes(rate_rps: float) -> tuple[ClassLoad, ...]:
     covered = sum(int(row.sum()) for row in rows.values())
     return tuple(
         ClassLoad(
-            each,
+            each if ttft_ms is None else _under(each, ttft_ms),
             rate_rps * int(rows[each.name].sum()) / covered,
             of_requests(inputs[rows[each.name]], outputs[rows[each.name]]),
         )
         for each in DEFAULT_CLASSES
     )
+
+
+def _under(each: RequestClass, ttft_ms: int) -> RequestClass:
+    return replace(each, objective=replace(each.objective, time_to_first_token_ms=ttft_ms))
 
 
 def costs_of(
@@ -69,7 +77,7 @@ def points_of(profile: EngineProfile, catalog: PointCatalog) -> LanePoints:
 
 def table_of(
     profile: EngineProfile,
-    rate_rps: float,
+    classes: tuple[ClassLoad, ...],
     predictor: str,
     confusion: Confusion | None,
     *,
@@ -78,7 +86,7 @@ def table_of(
     catalog: PointCatalog,
 ) -> LaneTable:
     """`Auto` with the fixed policies beside it, at one load with one predictor."""
-    classes = conversation_classes(rate_rps)
+    rate_rps = math.fsum(each.rate_rps for each in classes)
     request = LaneRequest(classes, LanePolicy.AUTO, confusion, promise, most_priced)
     return LaneTable(rate_rps, predictor, partition(request, costs_of(profile, catalog)))
 

@@ -25,6 +25,15 @@ def test_the_conversation_has_nine_classes_with_their_published_shares() -> None
     assert shares["SL"] < 0.002
 
 
+def test_one_objective_for_all_takes_the_place_of_their_own_and_moves_nothing_else() -> None:
+    own, same = conversation_classes(3.0), conversation_classes(3.0, 2000)
+    assert {each.request_class.objective.time_to_first_token_ms for each in own} == {250, 400, 2000}
+    assert {each.request_class.objective.time_to_first_token_ms for each in same} == {2000}
+    assert [(each.name, each.rate_rps, each.mix) for each in own] == [
+        (each.name, each.rate_rps, each.mix) for each in same
+    ]
+
+
 def test_a_predictor_of_outputs_never_mistakes_the_prompt() -> None:
     confusion = of_output_accuracy(0.81)
     assert confusion_fault(confusion, NAMES) is None

@@ -104,7 +104,7 @@ def test_auto_is_the_best_of_the_877_partitions_of_seven_classes() -> None:
 
 
 @given(rates, st.floats(0.3, 1.0), st.integers(0, 60), st.sampled_from(list(Promise)))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_auto_never_costs_more_than_a_fixed_policy_whatever_the_budget(
     offered: list[float], accuracy: float, budget: int, promise: Promise
 ) -> None:
@@ -120,7 +120,7 @@ def test_auto_never_costs_more_than_a_fixed_policy_whatever_the_budget(
 
 
 @given(st.integers(1, 6), st.integers(0, 10**6), st.randoms(use_true_random=False))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_the_order_of_classes_changes_nothing(count: int, seed: int, rng: random.Random) -> None:
     classes = list(loads([3.0, 0.0, 5.0, 1.0, 7.0, 2.0][:count]))
     costs = drawn([each.name for each in classes], seed, gap=0.2)
@@ -132,7 +132,7 @@ def test_the_order_of_classes_changes_nothing(count: int, seed: int, rng: random
 
 
 @given(rates, st.integers(0, 5), st.floats(1.0, 3.0), st.floats(0.5, 1.0))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_more_load_never_costs_less(offered: list[float], place: int, factor: float, accuracy: float) -> None:
     confusion = confused([each.name for each in loads(offered)], accuracy)
     less = asked(loads(offered), Stepwise(), confusion=confusion)
