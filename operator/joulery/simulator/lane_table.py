@@ -118,7 +118,7 @@ def _figures(watts: float, unserved_rps: float, lanes: int) -> dict[str, float |
 def text_of(table: LaneTable) -> str:
     """One row of watts per policy, then the lanes of `Auto` with their reasons."""
     found = table.found
-    bound = "no bound" if found.bound_w is None else f"no partition below {found.bound_w:,.0f} W"
+    bound = "no bound" if not found.bound_w else f"no partition below {found.bound_w:,.0f} W"
     rows = [
         f"{table.rate_rps:g} requests/s, predictor {table.predictor}",
         *(
