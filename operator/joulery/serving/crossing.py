@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-# A line whose slope is off by half moves the crossing by half a percent from a run as near as this.
-_NEAR_EXCESS, _NEAR_RATE = 0.5, 0.01
 # Runs up to here tell a slope; fewer misses are noise, more are a queue that only grows.
 _TELLING_EXCESS = 3.0
 # Between runs nearer than this in both the slope is that of chance.
@@ -23,6 +22,18 @@ _MOST_RUNS = 60
 _SHORTEST_STRIDE, _STRIDE, _WIDEST_STRIDE = 1.03, 1.1, 3.0
 # No nearer to an end of the bracket than this share of it, or a wrong line would creep.
 _MARGIN = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """How near to the crossing a run must be to end the search, in the logarithms of its excess and its rate."""
+
+    excess: float
+    rate: float
+
+
+# A line whose slope is off by half moves the crossing by half a percent from a run as near as this.
+NEAR: Final = Near(0.5, 0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,12 @@ NOWHERE = Crossing(0.0, _USUAL_SLOPE, 0.0)
 
 
 def crossing(
-    run: Callable[[float], Run], near_rps: float, *, slope: float | None = None, least_rps: float
+    run: Callable[[float], Run],
+    near_rps: float,
+    *,
+    slope: float | None = None,
+    least_rps: float,
+    near: Near = NEAR,
 ) -> Crossing:
     """The crossing, searched from a rate near it; 0 where not even `least_rps` attains.
 
@@ -87,10 +103,10 @@ def crossing(
         low, high = (last, high) if last.attains else (low, last)
         telling += [last] if last.tells else []
         slope = _slope(telling) or slope
-        if slope is not None and _is_near(last, slope):
+        if slope is not None and _is_near(last, slope, near):
             return Crossing(_shifted_rps(last, slope), slope, last.deviation / slope)
         if low is not None and high is not None and high.rate_rps <= _PRECISION * low.rate_rps:
-            return _between(run(low.rate_rps), high, slope or _USUAL_SLOPE)
+            return _between(low if low is last else run(low.rate_rps), high, slope or _USUAL_SLOPE)
         rate = _next_rate(last, low, high, slope or _USUAL_SLOPE, stride)
         stride = min(stride**1.5, _WIDEST_STRIDE)
         if rate < least_rps:
@@ -98,8 +114,8 @@ def crossing(
     return NOWHERE
 
 
-def _is_near(last: Run, slope: float) -> bool:
-    return last.tells and abs(last.height) <= min(_NEAR_EXCESS, _NEAR_RATE * slope)
+def _is_near(last: Run, slope: float, near: Near) -> bool:
+    return last.tells and abs(last.height) <= min(near.excess, near.rate * slope)
 
 
 def _shifted_rps(last: Run, slope: float) -> float:

@@ -8,6 +8,7 @@ but the last bits. Loading this module loads numba.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,7 @@ class Engine:
         queue: QueueDiscipline = QueueDiscipline.FIFO,
     ) -> None:
         self.model = model
+        self._at_clock = cache(model.at_clock)
         self._state: Ints = empty_cells(
             model, token_budget=token_budget, max_num_seqs=max_num_seqs, start_ns=start_ns, queue=queue
         )
@@ -120,7 +122,7 @@ class Engine:
 
     def set_clock(self, clock_mhz: int) -> None:
         """Clock iterations that start from now on; one in flight ends as it began. Raises as `at_clock`."""
-        self._clock = self.model.at_clock(clock_mhz)
+        self._clock = self._at_clock(clock_mhz)
         set_clock(self._state, self._joules, self._clock)
 
     def submit(

@@ -45,6 +45,8 @@ def frontier(
     `trial_of` makes a trial of so many requests. A lower clock never carries more than a higher one.
     """
     trial = trial_of(requests)
+    if len(clocks_mhz) == 1:
+        return _lone(trial, trial_of, requests, clocks_mhz[0])
     top = _limit(trial, clocks_mhz[-1])
     bottom = _bottom(trial, clocks_mhz, top)
     if max(top.crossing.deviation, bottom.crossing.deviation) > _MOST_DEVIATION:
@@ -54,8 +56,19 @@ def frontier(
     return trial, _inner(trial, clocks_mhz, top, bottom)
 
 
+def _lone(
+    trial: Trial, trial_of: Callable[[int], Trial], requests: int, clock_mhz: int
+) -> tuple[Trial, tuple[Limit, ...]]:
+    """The limit of a clock that no other is compared with, from fewer runs."""
+    found = trial.quick_crossing(clock_mhz)
+    if found.deviation > _MOST_DEVIATION:
+        trial = trial_of(2 * requests)
+        found = trial.quick_crossing(clock_mhz, found)
+    return trial, (_told(trial, found),)
+
+
 def _bottom(trial: Trial, clocks_mhz: Sequence[int], top: Limit, before: Limit = _NONE) -> Limit:
-    if len(clocks_mhz) == 1 or top.rate_rps == 0.0:
+    if top.rate_rps == 0.0:
         return top
     if before.rate_rps > 0.0:
         found = _limit(trial, clocks_mhz[0], before.rate_rps, before.crossing.slope)
@@ -67,9 +80,9 @@ def _bottom(trial: Trial, clocks_mhz: Sequence[int], top: Limit, before: Limit =
 
 def _inner(trial: Trial, clocks_mhz: Sequence[int], top: Limit, bottom: Limit) -> tuple[Limit, ...]:
     """All limits, from those at the ends, downward."""
-    found = [bottom, *[_NONE] * (len(clocks_mhz) - 2), top] if len(clocks_mhz) > 1 else [top]
+    found = [bottom, *[_NONE] * (len(clocks_mhz) - 2), top]
     power = _USUAL_POWER
-    if bottom.rate_rps > 0.0 and len(clocks_mhz) > 1:
+    if bottom.rate_rps > 0.0:
         power = _power(bottom, clocks_mhz[0], top, clocks_mhz[-1])
     for i in range(len(clocks_mhz) - 2, 0, -1):
         above = found[i + 1]
@@ -84,8 +97,12 @@ def _inner(trial: Trial, clocks_mhz: Sequence[int], top: Limit, bottom: Limit) -
 
 
 def _limit(trial: Trial, clock_mhz: int, near_rps: float | None = None, slope: float | None = None) -> Limit:
-    crossing = trial.crossing(clock_mhz, near_rps=near_rps or None, slope=slope)
-    return Limit(crossing, trial.last_ms(0.99)) if crossing.rate_rps > 0.0 else _NONE
+    return _told(trial, trial.crossing(clock_mhz, near_rps=near_rps or None, slope=slope))
+
+
+def _told(trial: Trial, found: Crossing) -> Limit:
+    """With the tails of the last run, which is the one nearest to the crossing."""
+    return Limit(found, trial.last_ms(0.99)) if found.rate_rps > 0.0 else _NONE
 
 
 def _no_higher(limit: Limit, above: Limit) -> Limit:

@@ -68,9 +68,8 @@ class LengthMix:
     def sample(self, count: int, seed: int) -> tuple[Ints, Ints]:
         """Lengths of so many requests. Stratified: quantiles are evenly spread, their order is random."""
         rng = np.random.default_rng(seed)
-        quantiles = [(rng.permutation(count) + rng.random(count)) / count for _ in range(2)]
-        inputs = _inverse(quantiles[0], self.input_edges, self.input_shares, self._input_bend)
-        outputs = _inverse(quantiles[1], self.output_edges, self.output_shares, self._output_bend)
+        inputs = _shuffled(rng, count, self.input_edges, self.input_shares, self._input_bend)
+        outputs = _shuffled(rng, count, self.output_edges, self.output_shares, self._output_bend)
         return inputs, outputs
 
     def distance(self, other: LengthMix) -> float:
@@ -140,17 +139,28 @@ def _bounds(edges: tuple[int, ...]) -> tuple[Floats, Floats]:
     return whole[:-1] + 0.5, whole[1:] + 0.5
 
 
+def _shuffled(
+    rng: np.random.Generator, count: int, edges: tuple[int, ...], shares: tuple[float, ...], bend: float
+) -> Ints:
+    """Lengths at evenly spread quantiles, in random order."""
+    order = rng.permutation(count)
+    quantiles = np.empty(count)
+    quantiles[order] = (order + rng.random(count)) / count
+    shuffled: Ints = _inverse(quantiles, edges, shares, bend)[order]
+    return shuffled
+
+
 def _inverse(quantiles: Floats, edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> Ints:
+    """Lengths at rising quantiles, bucket by bucket."""
     cumulative = np.concatenate([[0.0], np.cumsum(shares)])
-    bucket = np.clip(np.searchsorted(cumulative, quantiles, side="right") - 1, 0, len(shares) - 1)
-    width = np.maximum(np.diff(cumulative)[bucket], 1e-300)
-    place = np.clip((quantiles - cumulative[bucket]) / width, 0.0, 1.0) ** bend
+    bounds = [*np.searchsorted(quantiles, cumulative[:-1]).tolist(), len(quantiles)]
     low, high = _bounds(edges)
-    lengths = low[bucket] * (high[bucket] / low[bucket]) ** place
-    whole: Ints = np.clip(np.rint(lengths), np.array(edges)[bucket] + 1, np.array(edges)[bucket + 1]).astype(
-        np.int64
-    )
-    return whole
+    lengths: Ints = np.empty(len(quantiles), np.int64)
+    for i, (start, end) in enumerate(pairwise(bounds)):
+        place = (quantiles[start:end] - cumulative[i]) / max(cumulative[i + 1] - cumulative[i], 1e-300)
+        inside = low[i] * (high[i] / low[i]) ** (np.clip(place, 0.0, 1.0) ** bend)
+        lengths[start:end] = np.clip(np.rint(inside), edges[i] + 1, edges[i + 1])
+    return lengths
 
 
 def _mean(edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> float:

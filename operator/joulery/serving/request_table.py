@@ -14,12 +14,13 @@ class RequestTable:
 
     def __init__(self, *, capacity_hint: int, max_num_seqs: int) -> None:
         size = _power_of_two(max(capacity_hint, 16))
-        self.rows: Ints = np.full((size, at.COLUMNS), -1, np.int64)
+        # Zeros that nobody has touched cost no memory; a row is written in full when a request takes it.
+        self.rows: Ints = np.zeros((size, at.COLUMNS), np.int64)
         # The first `free_count` are rows not in use.
         self.free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
         self._all_free = self.free.copy()
         self.free_count = size
-        self._told = np.zeros(size, np.bool_)
+        self._told = np.ones(size, np.bool_)
         self._queue: Ints = np.zeros(size, np.int64)
         self._finished: Ints = np.zeros(size, np.int64)
         self._due: Ints = np.full(1024, -1, np.int64)
@@ -127,8 +128,8 @@ class RequestTable:
     def _double_rows(self, state: Ints) -> None:
         size = len(self.rows)
         queued = self._queued(state)
-        self.rows = np.concatenate([self.rows, np.full((size, at.COLUMNS), -1, np.int64)])
-        self._told = np.concatenate([self._told, np.zeros(size, np.bool_)])
+        self.rows = np.concatenate([self.rows, np.zeros((size, at.COLUMNS), np.int64)])
+        self._told = np.concatenate([self._told, np.ones(size, np.bool_)])
         free = np.zeros(2 * size, np.int64)
         free[:size] = np.arange(2 * size - 1, size - 1, -1)
         free[size : size + self.free_count] = self.free[: self.free_count]

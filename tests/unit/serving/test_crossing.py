@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulery.serving.crossing import Crossing, Run, crossing
+from joulery.serving.crossing import NEAR, Crossing, Near, Run, crossing
 
 HOPELESS = 8.0
 
@@ -28,8 +28,8 @@ class Curve:
             return Run(rate_rps, HOPELESS, 0.0, whole=False)
         return Run(rate_rps, excess, self._deviation, whole=True)
 
-    def search(self, near_rps: float, slope: float | None = None) -> Crossing:
-        return crossing(self, near_rps, slope=slope, least_rps=0.01)
+    def search(self, near_rps: float, slope: float | None = None, near: Near = NEAR) -> Crossing:
+        return crossing(self, near_rps, slope=slope, least_rps=0.01, near=near)
 
 
 def power_law(crossing_rps: float, slope: float) -> Curve:
@@ -52,6 +52,14 @@ def test_near_the_crossing_with_a_slope_one_run_is_enough(slope: float, off: flo
     found = curve.search(7.0 * math.exp(off), slope)
     assert found.rate_rps == pytest.approx(7.0, rel=1e-9)
     assert found.deviation == pytest.approx(0.1 / slope)
+    assert len(curve.rates_rps) == 1
+
+
+@given(st.floats(5.0, 15.0), st.floats(-0.029, 0.029), st.floats(0.75, 1.5))
+def test_a_run_further_away_is_enough_where_that_is_asked_for(slope: float, off: float, wrong: float) -> None:
+    curve = power_law(7.0, slope)
+    found = curve.search(7.0 * math.exp(off), slope * wrong, Near(0.5, 0.03 / min(wrong, 1.0)))
+    assert found.rate_rps == pytest.approx(7.0, rel=0.012)
     assert len(curve.rates_rps) == 1
 
 

@@ -7,13 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulery.domain.keys import TargetRef
 from joulery.domain.pool import Variant
 from joulery.domain.request_class import Objective
+from joulery.serving import trial as trials
 from joulery.serving.catalog import PointCatalog
 from joulery.serving.mix import of_requests
-from joulery.serving.points import LOAD_GRID, OperatingPoints, clock_table, operating_points
+from joulery.serving.points import LOAD_GRID, SAMPLE_REQUESTS, OperatingPoints, clock_table, operating_points
 from joulery.serving.sample import Sample
 from joulery.serving.trial import Trial
 from joulery.serving.truth import perturbed
@@ -58,6 +61,11 @@ def test_highest_rate_attains_and_a_twentieth_more_does_not() -> None:
     rate = trial.highest_rate_rps(1980)
     assert trial.attains(1980, 0.98 * rate)
     assert not trial.attains(1980, 1.05 * rate)
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=200), st.floats(0.0, 1.0))
+def test_last_times_are_the_quantiles_that_numpy_tells(values: list[int], share: float) -> None:
+    assert trials._quantile(np.array(values), share) == pytest.approx(np.quantile(values, share), rel=1e-12)
 
 
 def test_latency_at_the_highest_rate_is_within_the_objective() -> None:
@@ -172,6 +180,24 @@ def test_a_sample_that_tells_too_little_grows_and_the_result_says_how_large_it_w
     few = operating_points(instance(2), **asked, mix=long_prompts, requests=3000)  # type: ignore[arg-type]
     assert few.requests == 6000
     assert points(requests=40_000).requests == 40_000
+
+
+@pytest.mark.parametrize("tensor_parallel_size", [2, 4, 8])
+@pytest.mark.parametrize("trace", ["conv", "code"])
+def test_a_clock_alone_has_the_rate_that_it_has_among_others(trace: str, tensor_parallel_size: int) -> None:
+    longest = instance(tensor_parallel_size).longest_request_tokens
+    sample = Sample.of_mix(of_requests(*azure_lengths(trace)), SAMPLE_REQUESTS, seed=1, longest=longest)
+    trial = Trial(instance(tensor_parallel_size), 512, 256, sample, OBJECTIVE, 0.995)
+    alone, among = trial.quick_crossing(1980), trial.crossing(1980)
+    assert alone.rate_rps == pytest.approx(among.rate_rps, rel=0.022)
+
+
+def test_a_clock_alone_of_which_one_sample_tells_too_little_gets_twice_as_many_requests() -> None:
+    asked = {"token_budget": 512, "max_num_seqs": 256, "objective": OBJECTIVE, "clocks_mhz": (1980,)}
+    long_prompts = of_requests(*azure_lengths("code"))
+    few = operating_points(instance(2), **asked, mix=long_prompts, requests=5000)  # type: ignore[arg-type]
+    assert few.requests == 10_000
+    assert few.rate_at(0) > 0.0
 
 
 def test_points_are_the_same_whenever_they_are_computed() -> None:
