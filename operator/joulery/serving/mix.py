@@ -158,8 +158,8 @@ def _inverse(quantiles: Floats, edges: tuple[int, ...], shares: tuple[float, ...
     lengths: Ints = np.empty(len(quantiles), np.int64)
     for i, (start, end) in enumerate(pairwise(bounds)):
         place = (quantiles[start:end] - cumulative[i]) / max(cumulative[i + 1] - cumulative[i], 1e-300)
-        inside = low[i] * (high[i] / low[i]) ** (np.clip(place, 0.0, 1.0) ** bend)
-        lengths[start:end] = np.clip(np.rint(inside), edges[i] + 1, edges[i + 1])
+        inside = low[i] * (high[i] / low[i]) ** (np.minimum(np.maximum(place, 0.0), 1.0) ** bend)
+        lengths[start:end] = np.minimum(np.maximum(np.rint(inside), edges[i] + 1), edges[i + 1])
     return lengths
 
 
