@@ -14,15 +14,15 @@ class RequestTable:
 
     def __init__(self, *, capacity_hint: int, max_num_seqs: int) -> None:
         size = _power_of_two(max(capacity_hint, 16))
-        # Zeros that nobody has touched cost no memory; a row is written in full when a request takes it.
-        self.rows: Ints = np.zeros((size, at.COLUMNS), np.int64)
+        # Left as they come: a row is written in full when a request takes it, places when they are taken.
+        self.rows: Ints = np.empty((size, at.COLUMNS), np.int64)
         # The first `free_count` are rows not in use.
         self.free: Ints = np.arange(size - 1, -1, -1, dtype=np.int64)
         self._all_free = self.free.copy()
         self.free_count = size
         self._told = np.ones(size, np.bool_)
-        self._queue: Ints = np.zeros(size, np.int64)
-        self._finished: Ints = np.zeros(size, np.int64)
+        self._queue: Ints = np.empty(size, np.int64)
+        self._finished: Ints = np.empty(size, np.int64)
         self._due: Ints = np.full(1024, -1, np.int64)
         self._stack: Ints = np.zeros(max_num_seqs, np.int64)
         self._passed: Ints = np.zeros(max_num_seqs, np.int64)

@@ -239,6 +239,7 @@ def _quantiles_ms(times_ns: tuple[Ints, Ints], share: float) -> tuple[float, flo
 def _quantile(values: Ints, share: float) -> float:
     """As numpy's, which takes ten times as long."""
     place = share * (len(values) - 1)
-    below, above = math.floor(place), math.ceil(place)
-    parted = np.partition(values, (below, above))
-    return float(parted[below] + (place - below) * (parted[above] - parted[below]))
+    below = math.floor(place)
+    parted = np.partition(values, below)
+    least, after = float(parted[below]), parted[below + 1 :]
+    return least + (place - below) * (float(after.min()) - least) if len(after) else least
