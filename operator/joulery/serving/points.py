@@ -40,7 +40,7 @@ class OperatingPoints:
 
     Attributes:
         rates_rps: `[clock, load]`, the rates at which `watts` of the whole instance are tabulated, first 0.
-        p99_ttft_ms, p99_tpot_ms: `[clock]`, within 2 % of the highest rate.
+        p99_ttft_ms, p99_tpot_ms: `[clock]`, within 2 % of the highest rate, of a clock alone within 4 %.
         best_ttft_ms, best_tpot_ms: `[clock]`, what the required share of requests stays within, each alone.
         requests: Size of the sample of requests.
         seed_spread: `[clock]`, relative standard deviation of the highest rate over such samples.
