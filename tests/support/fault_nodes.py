@@ -120,12 +120,13 @@ def _gpus_taken(scene: Scene) -> None:
         return sum(1 for p in pods if not p["spec"].get("nodeName"))
 
     scene.carries()
-    before = scene.replicas()
     with _squatters(scene):
         wait_for("no GPU is left", free)
         scene.set_load(SURGE)
         message = scene.tells("Feasible", "False", reasons.INSUFFICIENT_GPUS, within_s=60.0)
         assert "missing" in message, message
+        before = scene.replicas()
+        scene.goes_on(5)
         asked = scene.replicas()
         assert all(asked[name] >= before[name] for name in before), (before, asked)
     scene.carries()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fault_scene import POOL, SURGE, Scene
+from fault_scene import LOW, POOL, SURGE, Scene
 from fault_stage import Fault
 from joulery.domain import reasons
 from live_centre import capacity_rps, wait_for
@@ -50,7 +50,9 @@ def _status(scene: Scene) -> None:
 
 
 def _scale(scene: Scene) -> None:
-    # More than what the faults before have left running: a write is due.
+    # GPUs for one more, whatever the faults before have left running; then that one is due.
+    scene.set_load(LOW)
+    wait_for("fewer than a surge needs", lambda: sum(scene.live.replicas(POOL).values()) < SURGE, 180.0)
     more = sum(scene.live.replicas(POOL).values()) + 0.6
     with scene.revoked(CONTROLLER, _spared("deployments/scale")):
         scene.loads[POOL].step_to(more * capacity_rps(POOL, "tp4"))
