@@ -3,7 +3,7 @@ points."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -330,6 +330,7 @@ def poll(
     catalog: MadeUpCatalog | None = None,
     settings: PlannerSettings | None = None,
     profiles: Mapping[str, MadeUpProfile] | None = None,
+    stopwatch: Callable[[], float] | None = None,
 ) -> Decision:
     """One call of `decide` on a cluster; a number is the load of the first pool."""
     if not isinstance(load, Mapping):
@@ -342,4 +343,5 @@ def poll(
         history,
         catalog=catalog or MadeUpCatalog(),
         settings=settings,
+        stopwatch=stopwatch,
     )

@@ -51,9 +51,9 @@ def suite(
             figures[name] = churn_of(drift, seed=0)
             say(f"{name}: {json.dumps(figures[name])}")
     for case in DEADLINE_CASES:
-        name = f"{case.name}/deadline/columns"
+        name = f"{case.name}/deadline/auto"
         if only in name:
-            figures[name] = overshoot_of(case, seeds=10 if is_full else 3)
+            figures[name] = overshoot_of(case, seeds=20 if is_full else 3)
             say(f"{name}: {json.dumps(figures[name])}")
     return figures, failures
 

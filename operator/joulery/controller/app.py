@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -107,6 +108,7 @@ def decider(of_planner: PlannerSettings, loads: Callable[[], PodLoads]) -> Decid
             catalog=catalog,
             settings=of_planner,
             profile_problems=observation.profile_problems,
+            stopwatch=time.monotonic,
         )
 
     return decided

@@ -16,7 +16,9 @@ fully are done as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -50,21 +52,29 @@ class ExtraRow:
     limit: float
 
 
+Stage: TypeAlias = Callable[[OptionTable, Ints, Floats, tuple[ExtraRow, ...], Limits], "Answer | NoAnswer"]
+"""Least `cost @ x` over one of these options per pool, under supply and extra rows."""
+
+
 def gap_for(pools: int) -> float:
     """Relative gap worth asking for."""
     return SMALL_GAP if pools <= SMALL_POOLS else LARGE_GAP
 
 
-def least_cost(table: OptionTable, spare: Ints, limits: Limits) -> Answer | NoAnswer:
+def least_cost(
+    table: OptionTable, spare: Ints, limits: Limits, solved: Stage | None = None
+) -> Answer | NoAnswer:
     """Least shed by priority, then least cost; the bound is in watts.
 
     Args:
         spare: any plan that fits; priorities that it serves fully need no stage of their own.
+        solved: how a stage is solved; the readable way unless given.
     """
-    whole = _least_cost_among(table, full_options(table), (), limits)
+    solved = solved or solve_stage
+    whole = _least_cost_among(table, full_options(table), (), limits, solved)
     if isinstance(whole, Answer) or not whole.is_infeasible:
         return whole
-    return _least_cost_with_shed(table, _settled(table, spare), limits.after(whole.spent_s))
+    return _least_cost_with_shed(table, _settled(table, spare), limits.after(whole.spent_s), solved)
 
 
 def _settled(table: OptionTable, spare: Ints) -> int:
@@ -73,7 +83,9 @@ def _settled(table: OptionTable, spare: Ints) -> int:
     return int(np.min(table.priority[short], initial=int(table.priority.max()) + 1))
 
 
-def _least_cost_with_shed(table: OptionTable, settled: int, limits: Limits) -> Answer | NoAnswer:
+def _least_cost_with_shed(
+    table: OptionTable, settled: int, limits: Limits, solved: Stage
+) -> Answer | NoAnswer:
     among = np.flatnonzero(table.full | (table.priority[table.owner] >= settled))
     serving, trading = serving_options(table, among), trading_options(table, among)
     reached: list[tuple[int, float]] = []
@@ -81,23 +93,24 @@ def _least_cost_with_shed(table: OptionTable, settled: int, limits: Limits) -> A
     for priority in range(settled, int(table.priority.max()) + 1):
         rows = _shed_rows(table, serving, reached)
         lost = _lost(table, serving, priority)
-        stage = solve_stage(table, serving, lost, rows, limits.after(spent_s))
+        stage = solved(table, serving, lost, rows, limits.after(spent_s))
         if isinstance(stage, NoAnswer):
             return stage
         reached.append((priority, table.lost_by_priority(stage.options)[priority]))
         is_proven, spent_s = is_proven and stage.is_proven, spent_s + stage.spent_s
-    last = _least_cost_among(table, trading, _shed_rows(table, trading, reached), limits.after(spent_s))
+    rows = _shed_rows(table, trading, reached)
+    last = _least_cost_among(table, trading, rows, limits.after(spent_s), solved)
     if isinstance(last, NoAnswer):
         return last
     return replace(last, is_proven=is_proven and last.is_proven, spent_s=spent_s + last.spent_s)
 
 
 def _least_cost_among(
-    table: OptionTable, options: Ints, rows: tuple[ExtraRow, ...], limits: Limits
+    table: OptionTable, options: Ints, rows: tuple[ExtraRow, ...], limits: Limits, solved: Stage
 ) -> Answer | NoAnswer:
     # Costs near one whatever unit the caller thinks in: HiGHS's tolerances are absolute.
     unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
-    stage = solve_stage(table, options, table.cost_w[options] / unit_w, rows, limits)
+    stage = solved(table, options, table.cost_w[options] / unit_w, rows, limits)
     if isinstance(stage, NoAnswer):
         return stage
     return replace(stage, bound=stage.bound * unit_w)

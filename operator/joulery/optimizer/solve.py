@@ -20,8 +20,6 @@ COLUMNS = "columns"
 FALLBACK = "fallback"
 AUTO = "auto"
 ENGINES = (AUTO, MILP, COLUMNS, FALLBACK)
-# Up to this many pools the whole model is solved about as fast as priced.
-MOST_POOLS_MILP = 30
 
 
 def solve(
@@ -39,8 +37,8 @@ def solve(
     The same problem gives the same plan, whatever the order of its pools, as long as no time limit is met.
 
     Args:
-        engine: `auto`, by the number of pools; `milp`; `columns`, which prices GPUs and leaves it to `milp` to
-            shed; or `fallback` for the greedy plan alone.
+        engine: `auto` or `columns`, which prices GPUs and sheds by the stages of `milp`; `milp`, the readable
+            form, which needs a second to load; or `fallback` for the greedy plan alone.
         time_limit_s: seconds for HiGHS, over all its stages.
         stopwatch: seconds since the caller began; the limit then counts on it, over everything that is done.
         previous: the plan that runs, as options of this problem; only the greedy engine keeps to it.
@@ -48,7 +46,7 @@ def solve(
     if engine not in ENGINES:
         return _refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
     if engine == AUTO:
-        engine = MILP if len(problem.pools) <= MOST_POOLS_MILP else COLUMNS
+        engine = COLUMNS
     faults = faults_of(problem)
     if faults:
         return _refused("; ".join(faults), engine)
@@ -90,7 +88,9 @@ def _joint(table: OptionTable, engine: str, previous: Choice | None, limits: Lim
     if not sheds(table, answer.options):
         return solution
     left = limits.after(answer.spent_s)
-    return replace(solution, why=f"not enough GPUs; {why}", shortage=_shortage(table, left, answer.options))
+    return replace(
+        solution, why=f"not enough GPUs; {why}", shortage=_shortage(table, left, answer.options, engine)
+    )
 
 
 def _asked(table: OptionTable, spare: Ints, limits: Limits, engine: str) -> Answer | NoAnswer:
@@ -98,23 +98,28 @@ def _asked(table: OptionTable, spare: Ints, limits: Limits, engine: str) -> Answ
     if limits.is_over:
         return NoAnswer(f"no time for HiGHS: limit {limits.time_limit_s} s")
     try:
-        if engine == COLUMNS:
-            from joulery.optimizer.columns import cheapest_by_prices  # loads HiGHS
-
-            answer = cheapest_by_prices(table, limits, gap_for(len(table.start)))
-            if isinstance(answer, Answer):
-                return answer
-            limits = limits.after(answer.spent_s)  # infeasible or without a plan: the full model says which
-            if limits.is_over:
-                return answer
-        return least_cost(table, spare, limits)
+        return least_cost(table, spare, limits) if engine == MILP else _priced(table, spare, limits)
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
         return NoAnswer(f"HiGHS failed: {type(error).__name__}: {error}")
 
 
-def _shortage(table: OptionTable, limits: Limits, chosen: Ints) -> tuple[Shortage, ...]:
+def _priced(table: OptionTable, spare: Ints, limits: Limits) -> Answer | NoAnswer:
+    """By prices; where they find no whole plan at full service, by the full model as arrays."""
+    from joulery.optimizer.arrays import array_stage  # loads HiGHS
+    from joulery.optimizer.columns import cheapest_by_prices
+
+    answer = cheapest_by_prices(table, limits, gap_for(len(table.start)))
+    if isinstance(answer, Answer):
+        return answer
+    left = limits.after(answer.spent_s)
+    return answer if left.is_over else least_cost(table, spare, left, array_stage)
+
+
+def _shortage(table: OptionTable, limits: Limits, chosen: Ints, engine: str) -> tuple[Shortage, ...]:
     try:
-        exact = least_shortage(table, limits)
+        from joulery.optimizer.arrays import array_shortage
+
+        exact = (least_shortage if engine == MILP else array_shortage)(table, limits)
     except Exception:  # the same solver failing a second time; the greedy figure says `at most`
         return greedy_shortage(table, chosen)
     return greedy_shortage(table, chosen) if isinstance(exact, NoAnswer) else exact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from joulery.domain.demand import Demand
@@ -48,6 +48,7 @@ def decide(
     catalog: PointSource,
     settings: PlannerSettings | None = None,
     profile_problems: Mapping[str, str] | None = None,
+    stopwatch: Callable[[], float] | None = None,
 ) -> Decision:
     """Decide on one snapshot. Same input, same decision; nothing is read or written but the arguments.
 
@@ -55,6 +56,8 @@ def decide(
         history: of the previous call; `History.restored` after a restart.
         catalog: operating points, remembered between calls.
         profile_problems: why profiles that exist are not in `profiles`, by name.
+        stopwatch: seconds since some moment. With it the policy's solver limit is a deadline over all solves of a
+            plan; without it each solver keeps the limit by its own clock, and no plan depends on it sooner.
     """
     policy = cluster_wide(policies) or Policy("default")
     settings = patient((settings or PlannerSettings()).at(policy.cadence), fleet.provisioner)
@@ -67,7 +70,7 @@ def decide(
     views, notices = _with_endings(views, now_s)
     notices = {v.key: (*notices[v.key], *reinforcement_told(v, history.pools.get(v.key))) for v in views}
     # 2. Plan, if it is time to.
-    terms = occasion(views, history, policy, now_s, settings)
+    terms = occasion(views, history, policy, now_s, settings, stopwatch)
     views, calls = woken(views, terms, now_s)
     planned = make_plan(fleet, views, catalog, history.plan, terms) if terms is not None else None
     plan = _in_force(planned, history.plan, now_s)

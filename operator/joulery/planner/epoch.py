@@ -39,6 +39,7 @@ def make_plan(
             priced.append(found)
         else:
             pasts[view.key] = replace(view.past, obstacle=found, mark=view.mark())
+    terms = terms.begun()  # operating points may have been computed until here
     reachable = [p for p in priced if p.is_reachable and choosable(p.view)]
     acting = [p for p in reachable if p.view.acts]
     first = _solve_up(fleet, acting, terms) if terms.is_up_only else _solve(fleet, acting, terms)
@@ -82,9 +83,7 @@ def _solve(
     def guarded(offer: Offer, target: Target) -> tuple[Target, tuple[Verdict, ...]]:
         return (target, ()) if offer.pinned else guard(_proposal(offer, target, terms, free))
 
-    return solve_jointly(
-        offers, kinds=kinds, supplies=offered, guard=guarded, time_limit_s=terms.time_limit_s
-    )
+    return solve_jointly(offers, kinds=kinds, supplies=offered, guard=guarded, next_solve=terms.next_solve)
 
 
 def _offers(priced: Sequence[PricedPool], terms: Terms, pinned: frozenset[ObjectKey]) -> list[Offer]:

@@ -15,6 +15,7 @@ from joulery.optimizer.solution import Shortage, Solution
 from joulery.optimizer.solve import solve
 from joulery.planner.options import PoolOptions, Target
 from joulery.planner.pricing import Pricing
+from joulery.planner.terms import SolveTime
 from joulery.planner.view import PoolView
 
 # Above every weight a user can give (API: at most 1000), so that a pinned pool is never shed.
@@ -64,7 +65,7 @@ def solve_jointly(
     kinds: tuple[Kind, ...],
     supplies: tuple[Supply, ...],
     guard: Guard,
-    time_limit_s: float,
+    next_solve: Callable[[], SolveTime],
 ) -> Outcome | Solution:
     """Solve, guard, and solve again with the guarded pools pinned while the sum does not fit.
 
@@ -74,7 +75,7 @@ def solve_jointly(
     told: dict[ObjectKey, tuple[Verdict, ...]] = {}
     sheds: dict[ObjectKey, float] = {}
     for _ in range(_ROUNDS):
-        outcome = _round(offers, pinned, kinds, supplies, guard, time_limit_s)
+        outcome = _round(offers, pinned, kinds, supplies, guard, next_solve())
         if isinstance(outcome, Solution):
             return outcome
         outcome = replace(outcome, verdicts={**outcome.verdicts, **told}, shed={**outcome.shed, **sheds})
@@ -93,10 +94,10 @@ def _round(
     kinds: tuple[Kind, ...],
     supplies: tuple[Supply, ...],
     guard: Guard,
-    time_limit_s: float,
+    time: SolveTime,
 ) -> Outcome | Solution:
     blocks = tuple(_pinned_block(o, pinned[o.key]) if o.key in pinned else o.options.block for o in offers)
-    solution = solve(Problem(kinds, blocks, supplies), time_limit_s=time_limit_s)
+    solution = solve(Problem(kinds, blocks, supplies), time_limit_s=time.limit_s, stopwatch=time.stopwatch)
     if not solution.is_plan:
         return solution
     wishes: dict[ObjectKey, Target] = {}

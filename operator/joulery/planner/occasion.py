@@ -5,7 +5,7 @@ holds an instance at its highest clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from joulery.domain import reasons
@@ -23,11 +23,16 @@ _JITTER_S = 1.0
 
 
 def occasion(
-    views: Sequence[PoolView], history: History, policy: Policy, now_s: float, settings: PlannerSettings
+    views: Sequence[PoolView],
+    history: History,
+    policy: Policy,
+    now_s: float,
+    settings: PlannerSettings,
+    stopwatch: Callable[[], float] | None = None,
 ) -> Terms | None:
     """The terms of a plan to be made now, None where the one in force holds."""
     epoch_s = policy.cadence.plan_epoch_s
-    terms = Terms(now_s, epoch_s, policy.solver_time_limit_s, settings)
+    terms = Terms(now_s, epoch_s, policy.solver_time_limit_s, settings, stopwatch=stopwatch)
     last_s = history.last_epoch_s
     if last_s is None or now_s - last_s >= epoch_s - _JITTER_S or any(_is_changed(v) for v in views):
         return terms

@@ -23,6 +23,6 @@ def test_starts_at_no_cost_are_the_same_as_without_one() -> None:
 
 def test_every_plan_of_the_deadline_bench_is_checked() -> None:
     found = overshoot_of(CASE, seeds=2, limits_s=(0.001, 5.0))
-    assert found["solves"] == 4
+    assert found["solves"] == 8
     assert found["plansRefused"] == 0
-    assert found["maxOvershootMilliseconds"] >= 0.0
+    assert 0.0 <= found["overshootP50CpuMilliseconds"] <= found["overshootMaxCpuMilliseconds"]

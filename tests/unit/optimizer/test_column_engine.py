@@ -11,12 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulery.optimizer import lp
+from joulery.optimizer.arrays import array_shortage, array_stage
 from joulery.optimizer.checker import check
 from joulery.optimizer.columns import cheapest_by_prices
+from joulery.optimizer.fallback import greedy, is_better
 from joulery.optimizer.highs import Limits, NoAnswer
 from joulery.optimizer.milp import Answer, gap_for, least_cost
 from joulery.optimizer.packing import binding_rows, packing_rows
 from joulery.optimizer.problem import Problem, supply_of
+from joulery.optimizer.shortage import least_shortage
 from joulery.optimizer.solution import SolveStatus
 from joulery.optimizer.solve import solve
 from joulery.optimizer.table import cheapest_full, tabulate
@@ -33,7 +36,7 @@ NO_HURRY = Limits(5.0, 1e-9)
 @given(seed=seeds, pools=st.integers(1, 9), gpus=st.integers(8, 60))
 def test_it_finds_what_the_full_model_finds(seed: int, pools: int, gpus: int) -> None:
     problem = small_problem(seed, pools=pools, gpus=gpus)
-    prices, full = solve(problem, engine="columns"), solve(problem)
+    prices, full = solve(problem, engine="columns"), solve(problem, engine="milp")
     assert check(problem, prices) == ()
     assert prices.status is SolveStatus.OPTIMAL
     assert lost_by_weight(problem, prices.shed) == pytest.approx(lost_by_weight(problem, full.shed), abs=1e-6)
@@ -103,9 +106,44 @@ def test_without_supply_it_says_that_not_everybody_can_be_served() -> None:
     assert found.is_infeasible
 
 
-def test_the_engine_is_chosen_by_the_number_of_pools() -> None:
-    assert solve(fleet_problem(0, 30, 0.85, clocks=6)).engine == "milp"
-    assert solve(fleet_problem(0, 31, 0.85, clocks=6)).engine == "columns"
+@pytest.mark.parametrize("pools", [3, 31])
+def test_unless_asked_otherwise_gpus_are_priced(pools: int) -> None:
+    assert solve(fleet_problem(0, pools, 0.85, clocks=6)).engine == "columns"
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000))
+def test_stages_as_arrays_shed_and_cost_what_the_readable_ones_do(seed: int) -> None:
+    table = tabulate(small_problem(seed, pools=4))
+    spare = greedy(table)
+    read = least_cost(table, spare, NO_HURRY)
+    priced = least_cost(table, spare, NO_HURRY, array_stage)
+    assert isinstance(read, Answer)
+    assert isinstance(priced, Answer)
+    assert not is_better(table, read.options, priced.options)
+    assert not is_better(table, priced.options, read.options)
+    assert priced.bound == pytest.approx(read.bound, rel=1e-6)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000))
+def test_shortage_as_arrays_is_that_of_the_readable_form(seed: int) -> None:
+    table = tabulate(small_problem(seed, pools=4, gpus=4))
+    read, priced = least_shortage(table, NO_HURRY), array_shortage(table, NO_HURRY)
+    assert isinstance(read, tuple)
+    assert isinstance(priced, tuple)
+    assert sum(s.gpus_missing for s in read) == sum(s.gpus_missing for s in priced)
+
+
+def test_no_stage_is_begun_after_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lp.highspy.Highs, "run", lambda _: pytest.fail("HiGHS was asked"))
+    table = tabulate(small_problem(1, gpus=4))
+    late = Limits(1.0, 1e-6, lambda: 2.0, until_s=1.0)
+    for found in (
+        least_cost(table, greedy(table), late, array_stage),
+        array_shortage(table, late.after(0.0)),
+    ):
+        assert isinstance(found, NoAnswer)
 
 
 def test_rows_that_another_implies_are_left_out_and_change_no_plan() -> None:

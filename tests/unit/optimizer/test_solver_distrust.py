@@ -124,7 +124,7 @@ def test_an_unproven_plan_is_called_feasible(monkeypatch: pytest.MonkeyPatch) ->
     best = least_cost(table, greedy(table), Limits(5.0, 1e-6))
     assert isinstance(best, Answer)
     answering(monkeypatch, best.options, is_proven=False)
-    solution = solve(problem)
+    solution = solve(problem, engine="milp")
     assert (solution.status, solution.engine) == (SolveStatus.FEASIBLE, "milp")
     assert solution.why == "HiGHS reached its time limit"
 
@@ -148,8 +148,9 @@ other.setOptionValue("threads", 2)
 x = other.addVariables(2, lb=0, ub=5)
 other.maximize(x[0] + x[1])
 problem = fleet_problem(1, 10, 0.9)
-solution = solve(problem)
-print(solution.status, check(problem, solution), solution.why.partition(":")[0])
+for engine in ("milp", "columns"):
+    solution = solve(problem, engine=engine)
+    print(solution.status, check(problem, solution), solution.why.partition(":")[0])
 """
 
 
@@ -162,7 +163,9 @@ def test_highs_refusing_to_run_beside_another_thread_count_is_survived() -> None
         check=True,
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert done.stdout.strip() == "Fallback () HiGHS failed"
+    read, priced = done.stdout.splitlines()
+    assert read == "Fallback () HiGHS failed"
+    assert priced == "Fallback () HiGHS ended with status error"
 
 
 def test_importing_the_optimizer_imports_neither_cvxpy_nor_highs() -> None:

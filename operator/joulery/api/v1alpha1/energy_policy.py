@@ -113,7 +113,11 @@ class Solver(ApiModel):
 
     time_limit_milliseconds: Annotated[
         int,
-        Field(ge=10, le=600_000, description="Time for one solve, in milliseconds; then the fallback plans."),
+        Field(
+            ge=10,
+            le=600_000,
+            description="Deadline of the solves of one plan, in milliseconds; what is best by then is taken.",
+        ),
     ] = 5000
 
 
