@@ -13,7 +13,7 @@ SHED_TOLERANCE = 1e-9
 
 
 def check(problem: Problem, solution: Solution) -> tuple[str, ...]:
-    """What is wrong with a solution, empty if nothing is: choice, packing, cost, bound and shed."""
+    """What is wrong with a solution, empty if nothing is: choice, packing, quotas, cost, bound and shed."""
     choice = solution.choice.option
     if len(choice) != len(problem.pools):
         return (f"{len(choice)} options chosen for {len(problem.pools)} pools",)
@@ -24,6 +24,7 @@ def check(problem: Problem, solution: Solution) -> tuple[str, ...]:
     )
     return strays or (
         *_packing_violations(problem, choice),
+        *_quota_violations(problem, choice),
         *_cost_violations(problem, solution),
         *_shed_violations(problem, solution),
     )
@@ -44,6 +45,18 @@ def _packing_violations(problem: Problem, choice: tuple[int, ...]) -> tuple[str,
             if used > have:
                 found.append(f"{accelerator}: {used} groups of {size} GPUs used, {have} available")
     return tuple(found)
+
+
+def _quota_violations(problem: Problem, choice: tuple[int, ...]) -> tuple[str, ...]:
+    used: dict[str, int] = {}
+    for pool, option in zip(problem.pools, choice, strict=True):
+        kind = problem.kinds[int(pool.kind[option])]
+        used[kind.quota] = used.get(kind.quota, 0) + int(pool.count[option]) * kind.gpus
+    return tuple(
+        f"quota {quota.name}: {used[quota.name]} GPUs used, {quota.gpus} allowed"
+        for quota in problem.quotas
+        if used.get(quota.name, 0) > quota.gpus
+    )
 
 
 def _cost_violations(problem: Problem, solution: Solution) -> tuple[str, ...]:

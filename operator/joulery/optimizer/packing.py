@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulery.optimizer.problem import Ints, Kind, Supply
+from joulery.optimizer.problem import GpuQuota, Ints, Kind, Supply
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackingRows:
-    """All nested rows of a problem.
+    """All nested rows of a problem, then one row per quota, which is counted in groups of one GPU.
 
     Attributes:
-        accelerator: of each row.
+        accelerator: of each row; of a quota's row what it is called in messages.
         size: s of each row.
         slots: right-hand side, groups of s GPUs.
         per_instance: `[kind, row]`, how many groups of s one instance of the kind takes.
@@ -51,19 +51,28 @@ class PackingRows:
         return short
 
 
-def packing_rows(kinds: Sequence[Kind], supplies: Sequence[Supply]) -> PackingRows:
+def packing_rows(
+    kinds: Sequence[Kind], supplies: Sequence[Supply], quotas: Sequence[GpuQuota] = ()
+) -> PackingRows:
     """The rows of these kinds; an accelerator without supply, or a size above all its slots, has none."""
+    quotas = sorted(quotas, key=lambda quota: quota.name)
     slots = {(supply.accelerator, size): n for supply in supplies for size, n in supply.slots}
     keys = sorted({(kind.accelerator, kind.gpus) for kind in kinds})
     per_instance = [
-        [kind.gpus // size if kind.accelerator == name and kind.gpus >= size else 0 for name, size in keys]
+        [
+            *(
+                kind.gpus // size if kind.accelerator == name and kind.gpus >= size else 0
+                for name, size in keys
+            ),
+            *(kind.gpus if kind.quota == quota.name else 0 for quota in quotas),
+        ]
         for kind in kinds
     ]
     return PackingRows(
-        accelerator=tuple(name for name, _ in keys),
-        size=np.array([size for _, size in keys], dtype=np.int64),
-        slots=np.array([slots.get(key, 0) for key in keys], dtype=np.int64),
-        per_instance=np.array(per_instance, dtype=np.int64).reshape(len(kinds), len(keys)),
+        accelerator=(*(name for name, _ in keys), *(f"quota {quota.name}" for quota in quotas)),
+        size=np.array([*(size for _, size in keys), *(1 for _ in quotas)], dtype=np.int64),
+        slots=np.array([*(slots.get(k, 0) for k in keys), *(q.gpus for q in quotas)], dtype=np.int64),
+        per_instance=np.array(per_instance, dtype=np.int64).reshape(len(kinds), len(keys) + len(quotas)),
     )
 
 

@@ -23,10 +23,11 @@ SLOT_SIZES = (8, 4, 2, 1)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one instance occupies: `gpus` of one accelerator, all on one node."""
+    """What one instance occupies: `gpus` of one accelerator, all on one node; and of the quota of that name."""
 
     accelerator: str
     gpus: int
+    quota: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ class Supply:
 
     accelerator: str
     slots: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuQuota:
+    """GPUs of all accelerators that the kinds which name it may take together."""
+
+    name: str
+    gpus: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +83,7 @@ class Problem:
     kinds: tuple[Kind, ...]
     pools: tuple[PoolBlock, ...]
     supplies: tuple[Supply, ...]
+    quotas: tuple[GpuQuota, ...] = ()
 
 
 def supply_of(accelerator: str, available_per_node: Sequence[int]) -> Supply:
@@ -88,6 +98,7 @@ def faults_of(problem: Problem) -> tuple[str, ...]:
         *_kind_faults(problem.kinds),
         *_supply_faults(problem.supplies),
         *_coverage_faults(problem),
+        *_quota_faults(problem),
         *_key_faults(problem.pools),
         *_option_faults(problem),
     )
@@ -146,6 +157,17 @@ def _coverage_faults(problem: Problem) -> Iterator[str]:
         known = sizes.get(kind.accelerator, set())
         if known and kind.gpus not in known and kind.gpus < max(known):
             yield f"supply of {kind.accelerator}: no slots for instances of {kind.gpus} GPUs; add that size"
+
+
+def _quota_faults(problem: Problem) -> Iterator[str]:
+    times = Counter(quota.name for quota in problem.quotas)
+    for name in sorted(name for name, number in times.items() if number > 1):
+        yield f"quota {name}: given more than once; the least of them holds"
+    for quota in problem.quotas:
+        if quota.gpus < 0:
+            yield f"quota {quota.name}: {quota.gpus} GPUs; it must not be negative"
+    for name in sorted({kind.quota for kind in problem.kinds if kind.quota} - set(times)):
+        yield f"quota {name}: named by instances but not given; give its GPUs"
 
 
 def _key_faults(pools: tuple[PoolBlock, ...]) -> Iterator[str]:

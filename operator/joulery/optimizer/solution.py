@@ -28,7 +28,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """GPUs that would have to be added, on nodes of their own, to serve every pool as well as it can be."""
+    """GPUs that would have to be added, on nodes of their own, to serve every pool as well as it can be.
+
+    `accelerator` is `quota NAME` where it is a quota that has to be raised by so many.
+    """
 
     accelerator: str
     gpus_missing: int

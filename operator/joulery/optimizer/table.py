@@ -83,7 +83,7 @@ def tabulate(problem: Problem) -> OptionTable:
     sizes = np.array([k.gpus for k in problem.kinds], dtype=np.int64)
     return OptionTable(
         problem=problem,
-        rows=packing_rows(problem.kinds, problem.supplies),
+        rows=packing_rows(problem.kinds, problem.supplies, problem.quotas),
         position=np.array(position, dtype=np.int64),
         start=start,
         end=end,

@@ -17,11 +17,11 @@ from joulery.planner.assembly import Planned, assemble
 from joulery.planner.candidates import choosable
 from joulery.planner.guardrails import Proposal, guard
 from joulery.planner.history import PoolHistory
-from joulery.planner.joint import Offer, Outcome, solve_jointly
+from joulery.planner.joint import Offer, Outcome, Room, solve_jointly
 from joulery.planner.options import Target, build_options, kinds_of
 from joulery.planner.priced import PricedPool, price_pool
 from joulery.planner.pricing import PointSource
-from joulery.planner.supply import FreeGpus, supplies
+from joulery.planner.supply import FreeGpus, quotas, supplies
 from joulery.planner.terms import Terms
 from joulery.planner.view import PoolView
 
@@ -72,18 +72,19 @@ def _solve(
     pinned: frozenset[ObjectKey] = frozenset(),
     is_narrow: bool = False,
 ) -> Outcome | Solution:
-    kinds = kinds_of([p.view for p in priced])
     offers = _offers(priced, terms, pinned)
     if is_narrow:
         offers = [replace(o, options=o.options.raising(o.current)) for o in offers]
-    offered = supplies(fleet, [(p.view, v.name) for p in priced for v in choosable(p.view)])
+    movable = [(p.view, v.name) for p in priced for v in choosable(p.view)]
+    room = Room(supplies(fleet, movable), quotas(fleet, movable))
+    kinds = kinds_of([p.view for p in priced], room.quotas)
 
     free = FreeGpus.of(fleet)
 
     def guarded(offer: Offer, target: Target) -> tuple[Target, tuple[Verdict, ...]]:
         return (target, ()) if offer.pinned else guard(_proposal(offer, target, terms, free))
 
-    return solve_jointly(offers, kinds=kinds, supplies=offered, guard=guarded, next_solve=terms.next_solve)
+    return solve_jointly(offers, kinds=kinds, room=room, guard=guarded, next_solve=terms.next_solve)
 
 
 def _offers(priced: Sequence[PricedPool], terms: Terms, pinned: frozenset[ObjectKey]) -> list[Offer]:

@@ -10,7 +10,7 @@ import numpy as np
 from joulery.domain.keys import ObjectKey
 from joulery.domain.verdict import Verdict
 from joulery.optimizer.packing import packing_rows
-from joulery.optimizer.problem import Kind, PoolBlock, Problem, Supply
+from joulery.optimizer.problem import GpuQuota, Kind, PoolBlock, Problem, Supply
 from joulery.optimizer.solution import Shortage, Solution
 from joulery.optimizer.solve import solve
 from joulery.planner.options import PoolOptions, Target
@@ -56,6 +56,14 @@ class Outcome:
         return self.solution.shortage
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the pools of one solve share: GPUs on nodes, and the quotas of their namespaces."""
+
+    supplies: tuple[Supply, ...]
+    quotas: tuple[GpuQuota, ...] = ()
+
+
 Guard = Callable[[Offer, Target], tuple[Target, tuple[Verdict, ...]]]
 
 
@@ -63,7 +71,7 @@ def solve_jointly(
     offers: Sequence[Offer],
     *,
     kinds: tuple[Kind, ...],
-    supplies: tuple[Supply, ...],
+    room: Room,
     guard: Guard,
     next_solve: Callable[[], SolveTime],
 ) -> Outcome | Solution:
@@ -75,12 +83,12 @@ def solve_jointly(
     told: dict[ObjectKey, tuple[Verdict, ...]] = {}
     sheds: dict[ObjectKey, float] = {}
     for _ in range(_ROUNDS):
-        outcome = _round(offers, pinned, kinds, supplies, guard, next_solve())
+        outcome = _round(offers, pinned, kinds, room, guard, next_solve())
         if isinstance(outcome, Solution):
             return outcome
         outcome = replace(outcome, verdicts={**outcome.verdicts, **told}, shed={**outcome.shed, **sheds})
         held = {k: t for k, t in outcome.targets.items() if t != outcome.wishes.get(k) and k not in pinned}
-        if not held or _fits(offers, outcome.targets, kinds, supplies):
+        if not held or _fits(offers, outcome.targets, kinds, room):
             return outcome
         pinned |= held
         told |= {k: outcome.verdicts[k] for k in held}
@@ -92,12 +100,16 @@ def _round(
     offers: Sequence[Offer],
     pinned: Mapping[ObjectKey, Target],
     kinds: tuple[Kind, ...],
-    supplies: tuple[Supply, ...],
+    room: Room,
     guard: Guard,
     time: SolveTime,
 ) -> Outcome | Solution:
     blocks = tuple(_pinned_block(o, pinned[o.key]) if o.key in pinned else o.options.block for o in offers)
-    solution = solve(Problem(kinds, blocks, supplies), time_limit_s=time.limit_s, stopwatch=time.stopwatch)
+    solution = solve(
+        Problem(kinds, blocks, room.supplies, room.quotas),
+        time_limit_s=time.limit_s,
+        stopwatch=time.stopwatch,
+    )
     if not solution.is_plan:
         return solution
     wishes: dict[ObjectKey, Target] = {}
@@ -132,9 +144,9 @@ def _fits(
     offers: Sequence[Offer],
     targets: Mapping[ObjectKey, Target],
     kinds: tuple[Kind, ...],
-    supplies: tuple[Supply, ...],
+    room: Room,
 ) -> bool:
-    rows = packing_rows(kinds, supplies)
+    rows = packing_rows(kinds, room.supplies, room.quotas)
     used = np.zeros(len(rows.slots), dtype=np.int64)
     for offer in offers:
         target = targets[offer.key]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulery.domain.pool import Variant
-from joulery.optimizer.problem import Kind, PoolBlock
+from joulery.optimizer.problem import GpuQuota, Kind, PoolBlock
 from joulery.planner.candidates import choosable, count_bounds
 from joulery.planner.pricing import Pricing
 from joulery.planner.settings import PlannerSettings
@@ -72,9 +72,15 @@ class _Rows:
     switch_w: Floats
 
 
-def kinds_of(views: Sequence[PoolView]) -> tuple[Kind, ...]:
-    """One kind per pool and variant; options refer to them by position (`first_kind`)."""
-    return tuple(Kind(v.accelerator, v.tensor_parallel_size) for view in views for v in view.pool.variants)
+def kinds_of(views: Sequence[PoolView], quotas: Sequence[GpuQuota] = ()) -> tuple[Kind, ...]:
+    """One kind per pool and variant, under its namespace's quota; options name them by position (`first_kind`)."""
+    names = {quota.name for quota in quotas}
+    return tuple(
+        Kind(v.accelerator, v.tensor_parallel_size, space if space in names else "")
+        for view in views
+        for space in [view.key.namespace]
+        for v in view.pool.variants
+    )
 
 
 def build_options(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from joulery.domain.fleet import Fleet, PoolState, ReplicaPhase
 from joulery.domain.pool import Variant
-from joulery.optimizer.problem import Supply, supply_of
+from joulery.optimizer.problem import GpuQuota, Supply, supply_of
 from joulery.planner.limits import quota_left
 from joulery.planner.replicas import holds_gpus
 from joulery.planner.view import PoolView
@@ -28,6 +28,16 @@ def supplies(fleet: Fleet, movable: Iterable[tuple[PoolView, str]]) -> tuple[Sup
         free = node.free_gpus if is_open else 0
         available.setdefault(node.accelerator, []).append(min(node.gpus, free + held[node.name]))
     return tuple(supply_of(accelerator, gpus) for accelerator, gpus in sorted(available.items()))
+
+
+def quotas(fleet: Fleet, movable: Iterable[tuple[PoolView, str]]) -> tuple[GpuQuota, ...]:
+    """By namespace what its quotas leave and what replicas that the plan decides on hold of it already."""
+    own: Counter[str] = Counter()
+    for view, variant in movable:
+        gpus = view.pool.variant(variant).tensor_parallel_size
+        own[view.key.namespace] += gpus * len(view.state.variant(variant).replicas)
+    left = quota_left(fleet)
+    return tuple(GpuQuota(name, gpus + own[name]) for name, gpus in sorted(left.items()))
 
 
 def gpus_held(movable: Iterable[tuple[PoolView, str]]) -> Counter[str]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fleets import CHAT, H100, Cluster, poll, pool, replica, variant
+from fleets import CHAT, H100, Cluster, demand, poll, pool, replica, variant
 from joulery.domain import reasons
 from joulery.domain.fleet import Fleet, NodeState, PoolState, ReplicaPhase, VariantState
-from joulery.domain.keys import TargetRef
+from joulery.domain.keys import ObjectKey, TargetRef
 from joulery.domain.limits import Budget, Limits, Provisioner, Quota
 from joulery.domain.plan import ScaleChange
 from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
@@ -237,3 +237,41 @@ def test_pods_that_find_no_node_are_told_in_the_schedulers_words() -> None:
     assert actuated.verdict.reason == reasons.UNSCHEDULABLE
     assert "2 Insufficient nvidia.com/gpu" in actuated.verdict.message
     assert "Karpenter is at its limit: raise spec.limits of its NodePools" in actuated.verdict.message
+
+
+CODE = ObjectKey(CHAT.namespace, "code")
+
+
+def sharing_a_quota(gpus: int) -> Bounded:
+    """Two pools of one namespace, each on two replicas of TP4."""
+    pools = [replace(ONE_SIZE, key=key, uid=f"uid-{key.name}") for key in (CHAT, CODE)]
+    cluster = Bounded(pools, quotas=(Quota(CHAT.namespace, "gpus", gpus, 16),))
+    cluster.run(CHAT, "tp4", 2).run(CODE, "tp4", 2)
+    return cluster
+
+
+def test_pools_of_one_namespace_share_its_quota() -> None:
+    loads = {key: demand(20.0, key=key) for key in (CHAT, CODE)}
+    free = poll(sharing_a_quota(48), loads, History.empty())
+    assert sum(part.replicas for part in free.plan.pools) > 6
+    cluster = sharing_a_quota(24)
+    decision = poll(cluster, loads, History.empty())
+    assert sum(part.replicas for part in decision.plan.pools) == 6
+    assert sum(c.want - c.seen for c in decision.changes) == 2
+    message = found(decision, ConditionType.FEASIBLE).verdict.message
+    assert "GPUs of quota team missing" in message
+    assert "ResourceQuota team/gpus allows 24 GPUs, 16 are used: raise it" in message
+
+
+def test_under_one_quota_the_pool_of_higher_weight_is_served_first() -> None:
+    cluster = sharing_a_quota(24)
+    cluster.pools = [replace(cluster.pools[0], weight=5), cluster.pools[1]]
+    loads = {key: demand(20.0, key=key) for key in (CHAT, CODE)}
+    plan = poll(cluster, loads, History.empty()).plan
+    assert {part.pool: part.replicas for part in plan.pools} == {CHAT: 4, CODE: 2}
+
+
+def test_a_quota_lowered_below_what_runs_takes_nothing_away_from_two_pools() -> None:
+    loads = {key: demand(8.0, key=key) for key in (CHAT, CODE)}
+    plan = poll(sharing_a_quota(8), loads, History.empty()).plan
+    assert [part.replicas for part in plan.pools] == [2, 2]
