@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from joulery.bench.churn import churn_of
+from joulery.bench.churn import frontier_of
 from joulery.bench.deadline import overshoot_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.measure import Measured, measured
@@ -46,10 +46,10 @@ def suite(
         for engine, values in found.items():
             say(line(f"{case.name} {form}", engine, values))
     for drift in drifts(is_full=is_full):
-        name = f"{drift.case.name}/churn/{drift.engine}/{drift.start_w:.0f}W"
-        if only in name:
-            figures[name] = churn_of(drift, seed=0)
-            say(f"{name}: {json.dumps(figures[name])}")
+        if only in drift.name:
+            for cost, churn in frontier_of(drift, seed=0).items():
+                figures[f"{drift.name}/{cost}"] = churn
+                say(f"{drift.name}/{cost}: {json.dumps(churn)}")
     for case in DEADLINE_CASES:
         name = f"{case.name}/deadline/auto"
         if only in name:

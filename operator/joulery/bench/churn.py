@@ -1,58 +1,127 @@
-"""Instance starts under drifting loads: with and without a cost of starting, and what fewer of them cost."""
+"""Instance starts under drifting loads: what fewer of them cost, for several costs of a start side by side."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from joulery.bench.forms import Running, equal
-from joulery.bench.suite import Case, Fleet, drawn
-from joulery.optimizer.problem import Problem
-from joulery.optimizer.solution import Solution
-from joulery.optimizer.solve import solve
+import numpy as np
 
-# Loads of each cycle against the mean ones.
+from joulery.bench.forms import Running, equal
+from joulery.bench.suite import ACCELERATORS, Case, Fleet, drawn
+from joulery.optimizer.problem import Floats, Kind, Problem
+from joulery.optimizer.solution import Solution
+from joulery.optimizer.solve import AUTO, solve
+
+# Loads against the mean ones where they are redrawn every cycle, and how far they walk before they turn back.
 SPREAD = 0.10
+WALK_ENDS = 0.20
+# A quick start (the API assumes 300 s until starts were seen) in a plan epoch.
+STARTUP_S, EPOCH_S = 120.0, 300.0
+# Watts per start over the cycle, one figure each; beside them the energy of loading.
+COSTS_W = (25.0, 50.0, 75.0, 100.0, 150.0, 200.0)
+LOADING = "loading"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Loads that drift for some cycles; `start_w` is the cost of one start in watts over the horizon."""
+    """Loads that change every cycle; the costs of a start to compare.
+
+    Attributes:
+        step: where given, each load moves from where it is by at most this share, a walk; else each is drawn anew
+            around its mean, so that nothing that is learned from one cycle holds in the next.
+    """
 
     case: Case
     cycles: int
-    start_w: float
-    engine: str = "columns"
+    costs_w: tuple[float, ...] = COSTS_W
+    step: float | None = None
+    engine: str = AUTO
+
+    @property
+    def name(self) -> str:
+        """As in tables and JSON."""
+        loads = "redrawn" if self.step is None else f"walk{100.0 * self.step:.0f}%"
+        return f"{self.case.name}/churn/{loads}"
+
+    def loads(self, pools: int) -> Iterator[Floats]:
+        """Factors on the pools' mean loads, cycle by cycle."""
+        now = np.ones(pools)
+        for cycle in range(self.cycles + 1):
+            dice = np.random.default_rng([cycle, 77])
+            if self.step is None:
+                yield dice.uniform(1.0 - SPREAD, 1.0 + SPREAD, pools)
+            else:
+                yield now
+                now = np.clip(
+                    now * dice.uniform(1.0 - self.step, 1.0 + self.step, pools),
+                    1.0 - WALK_ENDS,
+                    1.0 + WALK_ENDS,
+                )
 
 
-def churn_of(drift: Drift, seed: int) -> dict[str, float]:
-    """Starts per cycle and mean power with starts for nothing and at a cost, and both in percent."""
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """Per cycle: starts, watts of what serves, watts of what loads its weights meanwhile."""
+
+    starts: float
+    serving_w: float
+    loading_w: float
+
+
+def loading_w(kinds: Iterable[Kind]) -> Floats:
+    """Watts over an epoch that one start of each kind takes: it draws idle power and serves nothing.
+
+    The default of the planner, and the energy boundary that every other figure has: loading counts.
+    """
+    idle_w = {a.name: a.idle_w for a in ACCELERATORS}
+    return np.array([kind.gpus * idle_w[kind.accelerator] * STARTUP_S / EPOCH_S for kind in kinds])
+
+
+def frontier_of(drift: Drift, seed: int) -> dict[str, dict[str, float | int]]:
+    """By cost of a start: starts and power, and both against starts that cost nothing."""
     fleet = drawn(drift.case, seed)
-    free_starts, free_kw = _run(fleet, drift, 0.0)
-    starts, kilowatts = _run(fleet, drift, drift.start_w)
+    kinds = len(fleet.kinds)
+    costs = {f"{cost:.0f}W": np.full(kinds, cost) for cost in drift.costs_w}
+    free = churn_of(fleet, drift, np.zeros(kinds))
+    costs[LOADING] = loading_w(fleet.kinds)
+    found = {name: churn_of(fleet, drift, cost_w) for name, cost_w in costs.items()}
+    return {name: _against(free, churn, drift.cycles) for name, churn in found.items()}
+
+
+def _against(free: Churn, found: Churn, cycles: int) -> dict[str, float | int]:
+    all_w, all_free_w = found.serving_w + found.loading_w, free.serving_w + free.loading_w
     return {
-        "cycles": drift.cycles,
-        "startWatts": drift.start_w,
-        "startsPerCycleAtNoCost": round(free_starts, 2),
-        "startsPerCycle": round(starts, 2),
-        "fewerStartsPercent": round(100.0 * (1.0 - starts / max(free_starts, 1e-9)), 1),
-        "morePowerPercent": round(100.0 * (kilowatts / free_kw - 1.0), 3),
+        "cycles": cycles,
+        "startsPerCycleAtNoCost": round(free.starts, 2),
+        "startsPerCycle": round(found.starts, 2),
+        "fewerStartsPercent": round(100.0 * (1.0 - found.starts / max(free.starts, 1e-9)), 1),
+        "morePowerPercent": round(100.0 * (found.serving_w / free.serving_w - 1.0), 3),
+        "morePowerWithLoadingPercent": round(100.0 * (all_w / all_free_w - 1.0), 3),
     }
 
 
-def _run(fleet: Fleet, drift: Drift, start_w: float) -> tuple[float, float]:
-    """Starts per cycle after the first, and mean kilowatts without the cost of starting."""
+def churn_of(fleet: Fleet, drift: Drift, start_w: Floats) -> Churn:
+    """Means over the cycles after the first, of which every instance is a start whatever is decided.
+
+    Args:
+        start_w: cost of a start by kind, in watts over a cycle.
+    """
+    of_kind_w = loading_w(fleet.kinds)
     running: Running = {}
-    starts, watts = 0, 0.0
-    for cycle in range(drift.cycles + 1):
-        # Of the first cycle every instance is a start, whatever is decided.
-        problem = equal(fleet.drifted(cycle, SPREAD), running, start_w if running else 0.0)
+    starts, serving, loading = 0, [], []
+    for factors in drift.loads(len(fleet.lanes)):
+        problem = equal(fleet.loaded(factors), running, start_w if running else 0.0 * start_w)
         solution = solve(problem, engine=drift.engine)
         now = _running(problem, solution)
         if running:
-            starts += _starts(running, now)
-            watts += _watts(problem, solution)
+            begun = _begun(running, now)
+            starts += sum(begun.values())
+            loading.append(sum(number * float(of_kind_w[kind]) for kind, number in begun.items()))
+            serving.append(_watts(problem, solution))
         running = now
-    return starts / drift.cycles, watts / drift.cycles / 1e3
+    return Churn(starts / drift.cycles, math.fsum(serving) / drift.cycles, math.fsum(loading) / drift.cycles)
 
 
 def _running(problem: Problem, solution: Solution) -> Running:
@@ -60,12 +129,13 @@ def _running(problem: Problem, solution: Solution) -> Running:
     return {p.key: {int(p.kind[o]): int(p.count[o])} for p, o in pairs}
 
 
-def _starts(before: Running, now: Running) -> int:
-    return sum(
-        max(0, count - before[key].get(kind, 0))
-        for key, kinds in now.items()
-        for kind, count in kinds.items()
-    )
+def _begun(before: Running, now: Running) -> Mapping[int, int]:
+    """Instances started, by kind: those of a pool and kind that were not there before."""
+    begun: dict[int, int] = {}
+    for key, kinds in now.items():
+        for kind, count in kinds.items():
+            begun[kind] = begun.get(kind, 0) + max(0, count - before[key].get(kind, 0))
+    return begun
 
 
 def _watts(problem: Problem, solution: Solution) -> float:

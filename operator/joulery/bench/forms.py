@@ -31,15 +31,17 @@ class Form(StrEnum):
     """Instances filled one by one, kinds and clocks mixed; power affine; whole nodes."""
 
 
-def equal(fleet: Fleet, running: Running | None = None, start_w: float = 0.0) -> Problem:
+def equal(fleet: Fleet, running: Running | None = None, start_w: Floats | None = None) -> Problem:
     """Every (kind, clock) with the fewest instances that carry the load; more never cost less.
 
     Args:
         running: instances that need not be started; without it nothing runs.
-        start_w: cost of one instance start.
+        start_w: cost of one instance start, by kind; nothing unless given.
     """
+    running = running or {}
+    cost_w = np.zeros(len(fleet.kinds)) if start_w is None else start_w
     pools = tuple(
-        _block(n, _least_count(n.capacity), 1.0, (running or {}).get(n.key, {}), start_w) for n in fleet.lanes
+        _block(n, _least_count(n.capacity), 1.0, running.get(n.key, {}), cost_w) for n in fleet.lanes
     )
     return Problem(fleet.kinds, pools, _whole_nodes(fleet))
 
@@ -47,7 +49,13 @@ def equal(fleet: Fleet, running: Running | None = None, start_w: float = 0.0) ->
 def concave(fleet: Fleet) -> Problem:
     """Power idle + dynamic x utilisation^exponent; N+1 at the highest clock; about a third of nodes partly taken."""
     pools = tuple(
-        _block(n, np.maximum(_least_count(n.capacity), _redundant_count(n)), exponent, {}, 0.0)
+        _block(
+            n,
+            np.maximum(_least_count(n.capacity), _redundant_count(n)),
+            exponent,
+            {},
+            np.zeros(len(fleet.kinds)),
+        )
         for n, exponent in zip(fleet.lanes, fleet.exponent.tolist(), strict=True)
     )
     names = sorted({kind.accelerator for kind in fleet.kinds})
@@ -87,7 +95,9 @@ def _redundant_count(lane: Lane) -> Ints:
     return _least_count(most[lane.kind]) + 1
 
 
-def _block(lane: Lane, count: Ints, exponent: float, running: Mapping[int, int], start_w: float) -> PoolBlock:
+def _block(
+    lane: Lane, count: Ints, exponent: float, running: Mapping[int, int], start_w: Floats
+) -> PoolBlock:
     """Items with their counts, count 0 first."""
     used = np.minimum(1.0, 1.0 / (count * lane.capacity))
     watts = count * (lane.idle_w + (lane.full_w - lane.idle_w) * used**exponent)
@@ -101,5 +111,5 @@ def _block(lane: Lane, count: Ints, exponent: float, running: Mapping[int, int],
         clock_mhz=np.concatenate([[0], lane.clock_mhz]),
         watts=np.concatenate([[0.0], watts]),
         served=np.concatenate([[0.0], np.ones(len(lane))]),
-        switch_w=np.concatenate([[0.0], start_w * starts]),
+        switch_w=np.concatenate([[0.0], start_w[lane.kind] * starts]),
     )

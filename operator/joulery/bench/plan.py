@@ -62,9 +62,15 @@ def tasks(*, is_full: bool) -> Iterator[Task]:
 
 
 def drifts(*, is_full: bool) -> tuple[Drift, ...]:
-    """Drifting loads, at two costs of a start."""
-    cycles = 25 if is_full else 6
-    return tuple(Drift(Case(100, 2, 80), cycles, start_w) for start_w in (50.0, 100.0))
+    """Drifting loads: the worst case, drawn anew every cycle, and walks; in full also where GPUs do not bind."""
+    case = Case(100, 2, 80)
+    if not is_full:
+        return Drift(case, 6, (50.0, 100.0)), Drift(case, 6, (50.0, 100.0), step=0.05)
+    loose = Case(100, 2, 80, LOOSE)
+    return (
+        *(Drift(case, 25, step=step) for step in (None, 0.02, 0.05, 0.10)),
+        *(Drift(loose, 25, step=step) for step in (None, 0.05)),
+    )
 
 
 def _engines(case: Case, form: Form) -> tuple[str, ...]:

@@ -80,7 +80,11 @@ class Fleet:
 
     def drifted(self, seed: int, spread: float) -> Fleet:
         """The same fleet with every load times 1 +- spread."""
-        factors = np.random.default_rng([seed, 77]).uniform(1.0 - spread, 1.0 + spread, len(self.lanes))
+        dice = np.random.default_rng([seed, 77])
+        return self.loaded(dice.uniform(1.0 - spread, 1.0 + spread, len(self.lanes)))
+
+    def loaded(self, factors: Floats) -> Fleet:
+        """The same fleet with each load times its factor."""
         lanes = tuple(
             Lane(n.key, n.kind, n.clock_mhz, n.capacity / factor, n.idle_w, n.full_w)
             for n, factor in zip(self.lanes, factors.tolist(), strict=True)

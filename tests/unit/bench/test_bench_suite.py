@@ -88,7 +88,8 @@ def test_instances_that_run_cost_no_start() -> None:
     fleet = drawn(SMALL, 0)
     lane = fleet.lanes[0]
     kind = int(lane.kind[0])
-    cold, warm = equal(fleet, None, 50.0).pools[0], equal(fleet, {lane.key: {kind: 1}}, 50.0).pools[0]
+    cost_w = np.full(len(fleet.kinds), 50.0)
+    cold, warm = equal(fleet, None, cost_w).pools[0], equal(fleet, {lane.key: {kind: 1}}, cost_w).pools[0]
     saved = (cold.switch_w - warm.switch_w)[1:]
     assert set(saved[lane.kind == kind]) == {50.0}
     assert set(saved[lane.kind != kind]) <= {0.0}
