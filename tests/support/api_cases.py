@@ -163,7 +163,7 @@ def policy(name: str = "default") -> Manifest:
             "clockEpochSeconds": 2,
             "leaseTimeoutSeconds": 120,
         }
-        manifest["spec"]["solver"] = {"timeLimitMilliseconds": 2000}
+        manifest["spec"]["solver"] = {"timeLimitMilliseconds": 2000, "maxStartsPerPlan": 40}
     return manifest
 
 

@@ -43,7 +43,7 @@ def _problems(name: str, spec: api.EnergyPolicySpec) -> list[str]:
 
 
 def _policy(name: str, spec: api.EnergyPolicySpec) -> Policy:
-    guardrails = spec.guardrails
+    guardrails, solver = spec.guardrails, spec.solver or api.Solver()
     return Policy(
         name=name,
         priority=spec.priority,
@@ -56,7 +56,8 @@ def _policy(name: str, spec: api.EnergyPolicySpec) -> Policy:
             minimum_gain_percent=guardrails.minimum_gain_percent,
         ),
         cadence=_cadence(spec.cadence or api.Cadence()),
-        solver_time_limit_s=(spec.solver or api.Solver()).time_limit_milliseconds / 1000,
+        solver_time_limit_s=solver.time_limit_milliseconds / 1000,
+        max_starts_per_plan=solver.max_starts_per_plan,
     )
 
 

@@ -48,6 +48,7 @@ class Policy:
     guardrails: Guardrails = field(default_factory=Guardrails)
     cadence: Cadence = field(default_factory=Cadence)
     solver_time_limit_s: float = 5.0
+    max_starts_per_plan: int | None = None
 
     def governs(self, namespace: str) -> bool:
         """Whether pools of that namespace fall under this policy; no namespaces named means all."""

@@ -13,7 +13,7 @@ SHED_TOLERANCE = 1e-9
 
 
 def check(problem: Problem, solution: Solution) -> tuple[str, ...]:
-    """What is wrong with a solution, empty if nothing is: choice, packing, quotas, cost, bound and shed."""
+    """What is wrong with a solution, empty if nothing is: choice, packing, quotas, starts, cost, bound and shed."""
     choice = solution.choice.option
     if len(choice) != len(problem.pools):
         return (f"{len(choice)} options chosen for {len(problem.pools)} pools",)
@@ -25,6 +25,7 @@ def check(problem: Problem, solution: Solution) -> tuple[str, ...]:
     return strays or (
         *_packing_violations(problem, choice),
         *_quota_violations(problem, choice),
+        *_starts_violations(problem, solution),
         *_cost_violations(problem, solution),
         *_shed_violations(problem, solution),
     )
@@ -57,6 +58,17 @@ def _quota_violations(problem: Problem, choice: tuple[int, ...]) -> tuple[str, .
         for quota in problem.quotas
         if used.get(quota.name, 0) > quota.gpus
     )
+
+
+def _starts_violations(problem: Problem, solution: Solution) -> tuple[str, ...]:
+    if problem.max_starts is None:
+        return ()
+    pairs = zip(problem.pools, solution.choice.option, strict=True)
+    started = sum(int(pool.starts[option]) for pool, option in pairs if pool.starts is not None)
+    over = max(0, started - problem.max_starts)
+    if over == solution.starts_over_limit:
+        return ()
+    return (f"{started} starts, {problem.max_starts} allowed, {solution.starts_over_limit} more told",)
 
 
 def _cost_violations(problem: Problem, solution: Solution) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def _pass(table: OptionTable, wanted: Ints, liking: Floats) -> Ints:
         taken = use[pool]
         if not (taken <= left).all():
             chosen[pool] = option = _best_that_fits(table, pool, left, ranked)
-            taken = table.rows.per_instance[table.kind[option]] * table.count[option]
+            taken = table.use(np.array([option]))[0]
         left -= taken
     return chosen
 
@@ -83,6 +83,8 @@ def _pass(table: OptionTable, wanted: Ints, liking: Floats) -> Ints:
 def _best_that_fits(table: OptionTable, pool: int, left: Ints, ranked: Floats) -> int:
     part = slice(int(table.start[pool]), int(table.end[pool]))
     fits = table.count[part] <= _most_instances(table, left)[table.kind[part]]
+    if table.starts is not None:
+        fits &= table.starts[part] <= left[-1]
     ranks = np.where(fits, ranked[part], np.inf)
     best = int(ranks.argmin())
     if not np.isfinite(ranks[best]):

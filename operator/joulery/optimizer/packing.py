@@ -20,10 +20,10 @@ from joulery.optimizer.problem import GpuQuota, Ints, Kind, Supply
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackingRows:
-    """All nested rows of a problem, then one row per quota, which is counted in groups of one GPU.
+    """All nested rows of a problem, then one row per quota, counted in groups of one GPU, and one of starts.
 
     Attributes:
-        accelerator: of each row; of a quota's row what it is called in messages.
+        accelerator: of each row; of the last kinds of rows what they are called in messages.
         size: s of each row.
         slots: right-hand side, groups of s GPUs.
         per_instance: `[kind, row]`, how many groups of s one instance of the kind takes.
@@ -73,6 +73,16 @@ def packing_rows(
         size=np.array([*(size for _, size in keys), *(1 for _ in quotas)], dtype=np.int64),
         slots=np.array([*(slots.get(k, 0) for k in keys), *(q.gpus for q in quotas)], dtype=np.int64),
         per_instance=np.array(per_instance, dtype=np.int64).reshape(len(kinds), len(keys) + len(quotas)),
+    )
+
+
+def with_starts(rows: PackingRows, most: int) -> PackingRows:
+    """The rows and one for starts, which no kind takes and no GPU that is added lifts: its size is 0."""
+    return PackingRows(
+        accelerator=(*rows.accelerator, "starts"),
+        size=np.append(rows.size, 0),
+        slots=np.append(rows.slots, most),
+        per_instance=np.column_stack([rows.per_instance, np.zeros(len(rows.per_instance), dtype=np.int64)]),
     )
 
 

@@ -61,6 +61,7 @@ class PoolBlock:
         watts: true power of the whole option at the planned load, n x power(load/n, clock).
         served: share of the planned peak that is served, 0 to 1.
         switch_w: cost of getting there from what runs, in watts over the horizon.
+        starts: instances that have to be started for it; none unless given.
     """
 
     key: str
@@ -71,6 +72,7 @@ class PoolBlock:
     watts: Floats
     served: Floats
     switch_w: Floats
+    starts: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -78,12 +80,16 @@ class PoolBlock:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """One joint decision. Pools keep the caller's order; engines sort them by key themselves."""
+    """One joint decision. Pools keep the caller's order; engines sort them by key themselves.
+
+    `max_starts` bounds the instances that are started over all pools; only what the load needs may exceed it.
+    """
 
     kinds: tuple[Kind, ...]
     pools: tuple[PoolBlock, ...]
     supplies: tuple[Supply, ...]
     quotas: tuple[GpuQuota, ...] = ()
+    max_starts: int | None = None
 
 
 def supply_of(accelerator: str, available_per_node: Sequence[int]) -> Supply:
@@ -99,6 +105,7 @@ def faults_of(problem: Problem) -> tuple[str, ...]:
         *_supply_faults(problem.supplies),
         *_coverage_faults(problem),
         *_quota_faults(problem),
+        *_starts_faults(problem),
         *_key_faults(problem.pools),
         *_option_faults(problem),
     )
@@ -168,6 +175,19 @@ def _quota_faults(problem: Problem) -> Iterator[str]:
             yield f"quota {quota.name}: {quota.gpus} GPUs; it must not be negative"
     for name in sorted({kind.quota for kind in problem.kinds if kind.quota} - set(times)):
         yield f"quota {name}: named by instances but not given; give its GPUs"
+
+
+def _starts_faults(problem: Problem) -> Iterator[str]:
+    if problem.max_starts is not None and problem.max_starts < 0:
+        yield f"limit of starts: {problem.max_starts}; it must not be negative"
+    for pool in problem.pools:
+        starts = pool.starts
+        if starts is not None and (starts.shape != pool.count.shape or starts.dtype != np.int64):
+            yield f"pool {pool.key}: starts must be int64, one per option"
+        elif starts is not None and not _within(starts, 0, 1e6):
+            yield f"pool {pool.key}: starts must lie in [0, 1e6], got {_offender(starts, 0, 1e6)}"
+        elif starts is not None and starts[pool.count == 0].any():
+            yield f"pool {pool.key}: an option with count 0 starts instances"
 
 
 def _key_faults(pools: tuple[PoolBlock, ...]) -> Iterator[str]:

@@ -49,6 +49,7 @@ class Solution:
         status: how far it is proven.
         why: what decided between engines, in a sentence for people.
         engine: which engine made the choice: `milp`, `columns` or `fallback`.
+        starts_over_limit: instances started beyond the problem's limit, all of them needed for what is served.
         shortage: accelerators that are short; `at most` these when the engine is `fallback`.
     """
 
@@ -60,6 +61,7 @@ class Solution:
     why: str
     engine: str
     shortage: tuple[Shortage, ...] = ()
+    starts_over_limit: int = 0
 
     @property
     def is_plan(self) -> bool:

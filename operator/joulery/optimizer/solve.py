@@ -13,6 +13,7 @@ from joulery.optimizer.milp import Answer, gap_for, least_cost
 from joulery.optimizer.problem import Ints, Problem, faults_of
 from joulery.optimizer.shortage import greedy_shortage, least_shortage
 from joulery.optimizer.solution import Choice, Shortage, Solution, SolveStatus
+from joulery.optimizer.starts import within_starts
 from joulery.optimizer.table import OptionTable, cheapest_full, in_problem_order, in_table_order, tabulate
 
 MILP = "milp"
@@ -52,11 +53,27 @@ def solve(
         return _refused("; ".join(faults), engine)
     if not problem.pools:
         return Solution(Choice(()), 0.0, 0.0, (), SolveStatus.OPTIMAL, "no pools", engine)
+
+    def solved(part: Problem) -> Solution:
+        return _solved(part, engine, _limits(part, time_limit_s, stopwatch), previous)
+
+    return within_starts(problem, solved)
+
+
+def _limits(problem: Problem, time_limit_s: float, stopwatch: Callable[[], float] | None) -> Limits:
+    """Limits of a solve that begins now."""
+    gap = gap_for(len(problem.pools))
+    if stopwatch is None:
+        return Limits(time_limit_s, gap, until_s=time_limit_s)
+    start_s = stopwatch()
+    left_s = time_limit_s - start_s
+    return Limits(left_s, gap, lambda: stopwatch() - start_s, until_s=left_s)
+
+
+def _solved(problem: Problem, engine: str, limits: Limits, previous: Choice | None) -> Solution:
     table = tabulate(problem)
     if engine == FALLBACK:
         return _by_greed(table, _greedy(table, previous), "asked for")
-    gap = gap_for(len(table.start))
-    limits = Limits(time_limit_s, gap, stopwatch, until_s=time_limit_s)
     return _separable(table, engine) or _joint(table, engine, previous, limits)
 
 

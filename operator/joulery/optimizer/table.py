@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulery.optimizer.packing import PackingRows, packing_rows
-from joulery.optimizer.problem import Floats, Ints, Problem
+from joulery.optimizer.packing import PackingRows, packing_rows, with_starts
+from joulery.optimizer.problem import Floats, Ints, PoolBlock, Problem
 
 # Shares of a planned peak closer than this are the same service.
 SERVED_TOLERANCE = 1e-9
@@ -33,6 +33,7 @@ class OptionTable:
         most_served: best service that any option of the pool gives, supply aside.
         full: options that serve their pool as well as any other option of it.
         priority: rank of each pool's weight, 0 for the highest.
+        starts: instances that each option starts, None where they are not limited; else the last row is theirs.
     """
 
     problem: Problem
@@ -51,10 +52,13 @@ class OptionTable:
     most_served: Floats
     full: NDArray[np.bool_]
     priority: Ints
+    starts: Ints | None = None
 
     def use(self, options: Ints) -> Ints:
-        """Groups of GPUs that each of these options takes, `[option, row]`."""
+        """Groups of GPUs that each of these options takes, and instances it starts, `[option, row]`."""
         used: Ints = self.rows.per_instance[self.kind[options]] * self.count[options, None]
+        if self.starts is not None:
+            used[:, self.rows.size == 0] = self.starts[options, None]
         return used
 
     def total_use(self, options: Ints) -> Ints:
@@ -83,7 +87,7 @@ def tabulate(problem: Problem) -> OptionTable:
     sizes = np.array([k.gpus for k in problem.kinds], dtype=np.int64)
     return OptionTable(
         problem=problem,
-        rows=packing_rows(problem.kinds, problem.supplies, problem.quotas),
+        rows=_rows(problem),
         position=np.array(position, dtype=np.int64),
         start=start,
         end=end,
@@ -98,7 +102,17 @@ def tabulate(problem: Problem) -> OptionTable:
         most_served=most_served,
         full=served >= np.repeat(most_served - SERVED_TOLERANCE, lengths),
         priority=np.unique([-pool.weight for pool in pools], return_inverse=True)[1].astype(np.int64),
+        starts=None if problem.max_starts is None else np.concatenate([_starts(pool) for pool in pools]),
     )
+
+
+def _rows(problem: Problem) -> PackingRows:
+    rows = packing_rows(problem.kinds, problem.supplies, problem.quotas)
+    return rows if problem.max_starts is None else with_starts(rows, problem.max_starts)
+
+
+def _starts(pool: PoolBlock) -> Ints:
+    return np.zeros(len(pool), dtype=np.int64) if pool.starts is None else pool.starts
 
 
 def _kind_ranks(problem: Problem) -> Ints:

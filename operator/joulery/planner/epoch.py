@@ -76,7 +76,7 @@ def _solve(
     if is_narrow:
         offers = [replace(o, options=o.options.raising(o.current)) for o in offers]
     movable = [(p.view, v.name) for p in priced for v in choosable(p.view)]
-    room = Room(supplies(fleet, movable), quotas(fleet, movable))
+    room = Room(supplies(fleet, movable), quotas(fleet, movable), terms.max_starts)
     kinds = kinds_of([p.view for p in priced], room.quotas)
 
     free = FreeGpus.of(fleet)

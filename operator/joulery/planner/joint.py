@@ -15,6 +15,7 @@ from joulery.optimizer.solution import Shortage, Solution
 from joulery.optimizer.solve import solve
 from joulery.planner.options import PoolOptions, Target
 from joulery.planner.pricing import Pricing
+from joulery.planner.starts import Started
 from joulery.planner.terms import SolveTime
 from joulery.planner.view import PoolView
 
@@ -58,10 +59,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the pools of one solve share: GPUs on nodes, and the quotas of their namespaces."""
+    """What the pools of one solve share: GPUs on nodes, the quotas of their namespaces, and starts."""
 
     supplies: tuple[Supply, ...]
     quotas: tuple[GpuQuota, ...] = ()
+    max_starts: int | None = None
 
 
 Guard = Callable[[Offer, Target], tuple[Target, tuple[Verdict, ...]]]
@@ -105,19 +107,19 @@ def _round(
     time: SolveTime,
 ) -> Outcome | Solution:
     blocks = tuple(_pinned_block(o, pinned[o.key]) if o.key in pinned else o.options.block for o in offers)
-    solution = solve(
-        Problem(kinds, blocks, room.supplies, room.quotas),
-        time_limit_s=time.limit_s,
-        stopwatch=time.stopwatch,
-    )
+    problem = Problem(kinds, blocks, room.supplies, room.quotas, room.max_starts)
+    solution = solve(problem, time_limit_s=time.limit_s, stopwatch=time.stopwatch)
     if not solution.is_plan:
         return solution
+    started = Started.of(problem, solution)
     wishes: dict[ObjectKey, Target] = {}
     guarded: dict[ObjectKey, tuple[Target, tuple[Verdict, ...]]] = {}
     for offer, option in zip(offers, solution.choice.option, strict=True):
         is_free = offer.key not in pinned
         wishes[offer.key] = offer.options.target(option) if is_free else pinned[offer.key]
-        guarded[offer.key] = guard(offer, wishes[offer.key])
+        target, told = guard(offer, wishes[offer.key])
+        limited = started.told(offer.options, option) if is_free else ()
+        guarded[offer.key] = (target, (*limited, *told))
     shed = {o.key: s for o, s in zip(offers, solution.shed, strict=True) if o.key not in pinned}
     targets = {key: target for key, (target, _) in guarded.items()}
     return Outcome(targets, {k: v for k, (_, v) in guarded.items()}, wishes, solution, shed)
@@ -137,6 +139,7 @@ def _pinned_block(offer: Offer, target: Target) -> PoolBlock:
         watts=np.array([0.0, priced.watts]),
         served=np.array([0.0, 1.0]),
         switch_w=np.zeros(2),
+        starts=np.zeros(2, dtype=np.int64),
     )
 
 

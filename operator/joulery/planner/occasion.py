@@ -32,7 +32,14 @@ def occasion(
 ) -> Terms | None:
     """The terms of a plan to be made now, None where the one in force holds."""
     epoch_s = policy.cadence.plan_epoch_s
-    terms = Terms(now_s, epoch_s, policy.solver_time_limit_s, settings, stopwatch=stopwatch)
+    terms = Terms(
+        now_s,
+        epoch_s,
+        policy.solver_time_limit_s,
+        settings,
+        stopwatch=stopwatch,
+        max_starts=policy.max_starts_per_plan,
+    )
     last_s = history.last_epoch_s
     if last_s is None or now_s - last_s >= epoch_s - _JITTER_S or any(_is_changed(v) for v in views):
         return terms
@@ -43,7 +50,7 @@ def occasion(
     )
     if not outside | held:
         return None
-    return replace(terms, kind=PlanKind.UP_ONLY, movers=outside | held, held=held - outside)
+    return replace(terms, kind=PlanKind.UP_ONLY, movers=outside | held, held=held - outside, max_starts=None)
 
 
 def watched(view: PoolView, plan: Plan | None, settings: PlannerSettings) -> PoolView:

@@ -56,6 +56,7 @@ class PoolOptions:
         if block.served[kept].max() < block.served.max():
             return self
         arrays = {name: getattr(block, name)[kept] for name in _ARRAYS}
+        arrays["starts"] = block.starts[kept] if block.starts is not None else None
         names = tuple(name for name, keep in zip(self.variants, kept, strict=True) if keep)
         return PoolOptions(replace(block, **arrays), names)
 
@@ -70,6 +71,7 @@ class _Rows:
     watts: Floats
     served: Floats
     switch_w: Floats
+    starts: Ints
 
 
 def kinds_of(views: Sequence[PoolView], quotas: Sequence[GpuQuota] = ()) -> tuple[Kind, ...]:
@@ -109,6 +111,7 @@ def build_options(
         watts=np.concatenate([r.watts for r in rows]),
         served=np.concatenate([r.served for r in rows]),
         switch_w=np.concatenate([r.switch_w for r in rows]),
+        starts=np.concatenate([r.starts for r in rows]),
     )
     return PoolOptions(block, tuple(names))
 
@@ -135,7 +138,8 @@ def _nothing(pricing: Pricing) -> _Rows:
     highest = np.array([pricing.points[first].clocks_mhz[-1]], dtype=np.int64)
     served = pricing.served(first, 0)
     watts = pricing.beside_w(pricing.share_rps(first, 0))
-    return _Rows(np.zeros(1, dtype=np.int64), highest, np.array([watts]), np.array([served]), np.zeros(1))
+    none = np.zeros(1, dtype=np.int64)
+    return _Rows(none, highest, np.array([watts]), np.array([served]), np.zeros(1), none)
 
 
 def _rows(
@@ -154,10 +158,12 @@ def _rows(
         served = served * np.minimum(1.0, counts / variant.min_replicas)
     fresh = np.maximum(0, counts - view.counts[variant.name].expected)
     switch = fresh * loading_w(view, pricing, variant, horizon_s, settings)
-    return _with_clocks(pricing, variant.name, counts, served, switch)
+    return _with_clocks(pricing, variant.name, counts, served, switch, fresh)
 
 
-def _with_clocks(pricing: Pricing, variant: str, counts: Ints, served: Floats, switch_w: Floats) -> _Rows:
+def _with_clocks(
+    pricing: Pricing, variant: str, counts: Ints, served: Floats, switch_w: Floats, starts: Ints
+) -> _Rows:
     """The counts, each with all clocks that carry its share; by rising count, then clock."""
     points = pricing.points[variant]
     present = np.maximum(0, counts - pricing.absent.get(variant, 0))
@@ -180,4 +186,5 @@ def _with_clocks(pricing: Pricing, variant: str, counts: Ints, served: Floats, s
         watts=present[row] * watts[row, clock] + beside_w[row],
         served=served[row],
         switch_w=switch_w[row],
+        starts=starts[row],
     )

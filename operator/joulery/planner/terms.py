@@ -25,6 +25,7 @@ class Terms:
     Attributes:
         time_limit_s: for all solves of the planning together where there is a stopwatch, else for each of them.
         held: those of the movers whose agents alone ask for it, their demand being inside the envelope.
+        max_starts: instances that may be started to save energy; None where there is no limit, as on a way up at once.
         stopwatch: seconds since some moment, or None where plans must not depend on how fast a machine is.
         until_s: of the stopwatch, once the planning has begun to solve.
     """
@@ -36,6 +37,7 @@ class Terms:
     kind: PlanKind = PlanKind.EPOCH
     movers: frozenset[ObjectKey] | None = None
     held: frozenset[ObjectKey] = frozenset()
+    max_starts: int | None = None
     stopwatch: Callable[[], float] | None = None
     until_s: float | None = None
 

@@ -146,6 +146,7 @@ def test_a_policy_arrives_whole() -> None:
     assert (bounds.floor_mhz, bounds.ceiling_mhz) == (900, 1980)
     assert (policy.cadence.plan_epoch_s, policy.cadence.lease_timeout_s) == (60.0, 120.0)
     assert policy.solver_time_limit_s == 2.0
+    assert policy.max_starts_per_plan == 40
 
 
 def test_an_empty_policy_has_the_domains_defaults() -> None:

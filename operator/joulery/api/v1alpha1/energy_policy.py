@@ -119,6 +119,15 @@ class Solver(ApiModel):
             description="Deadline of the solves of one plan, in milliseconds; what is best by then is taken.",
         ),
     ] = 5000
+    max_starts_per_plan: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Instances that one plan may start over all pools, beyond it only what the load needs; plans "
+            "made because demand left its envelope are not bound. Default: no limit.",
+        ),
+    ] = None
 
 
 _NAMESPACE_RULES = with_rules(
