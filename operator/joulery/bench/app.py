@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from joulery.bench.churn import frontier_of
+from joulery.bench.churn import foresight_of, frontier_of
 from joulery.bench.deadline import overshoot_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.measure import Measured, measured
@@ -50,6 +50,9 @@ def suite(
             for cost, churn in frontier_of(drift, seed=0).items():
                 figures[f"{drift.name}/{cost}"] = churn
                 say(f"{drift.name}/{cost}: {json.dumps(churn)}")
+            if is_full:
+                figures[f"{drift.name}/foresight"] = foresight_of(drift, seed=0)
+                say(f"{drift.name}/foresight: {json.dumps(figures[f'{drift.name}/foresight'])}")
     for case in DEADLINE_CASES:
         name = f"{case.name}/deadline/auto"
         if only in name:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulery.bench.foresight import least_power_w
 from joulery.bench.forms import Running, equal
 from joulery.bench.suite import ACCELERATORS, Case, Fleet, drawn
 from joulery.optimizer.problem import Floats, Kind, Problem
@@ -22,6 +23,8 @@ STARTUP_S, EPOCH_S = 120.0, 300.0
 # Watts per start over the cycle, one figure each; beside them the energy of loading.
 COSTS_W = (25.0, 50.0, 75.0, 100.0, 150.0, 200.0)
 LOADING = "loading"
+# What a cost of starting is to save.
+FEWER_PERCENT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Churn:
-    """Per cycle: starts, watts of what serves, watts of what loads its weights meanwhile."""
+    """Per cycle: starts, pools shed, watts of what serves, watts of what loads its weights meanwhile."""
 
     starts: float
+    shed: float
     serving_w: float
     loading_w: float
 
@@ -90,10 +94,27 @@ def frontier_of(drift: Drift, seed: int) -> dict[str, dict[str, float | int]]:
     return {name: _against(free, churn, drift.cycles) for name, churn in found.items()}
 
 
+def foresight_of(drift: Drift, seed: int, fewer_percent: float = FEWER_PERCENT) -> dict[str, float | int]:
+    """The bound on power with so many fewer starts for somebody who knows every load beforehand."""
+    fleet = drawn(drift.case, seed)
+    free = churn_of(fleet, drift, np.zeros(len(fleet.kinds)))
+    first, *later = [fleet.loaded(factors) for factors in drift.loads(len(fleet.lanes))]
+    problem = equal(first)
+    running = _running(problem, solve(problem, engine=drift.engine))
+    most = free.starts * drift.cycles * (1.0 - fewer_percent / 100.0)
+    least_w = least_power_w(later, running, most)
+    return {
+        "cycles": drift.cycles,
+        "fewerStartsPercent": fewer_percent,
+        "morePowerPercentAtLeast": round(100.0 * (least_w / free.serving_w - 1.0), 3),
+    }
+
+
 def _against(free: Churn, found: Churn, cycles: int) -> dict[str, float | int]:
     all_w, all_free_w = found.serving_w + found.loading_w, free.serving_w + free.loading_w
     return {
         "cycles": cycles,
+        "shedPoolsPerCycle": round(found.shed, 3),
         "startsPerCycleAtNoCost": round(free.starts, 2),
         "startsPerCycle": round(found.starts, 2),
         "fewerStartsPercent": round(100.0 * (1.0 - found.starts / max(free.starts, 1e-9)), 1),
@@ -110,7 +131,7 @@ def churn_of(fleet: Fleet, drift: Drift, start_w: Floats) -> Churn:
     """
     of_kind_w = loading_w(fleet.kinds)
     running: Running = {}
-    starts, serving, loading = 0, [], []
+    starts, shed, serving, loading = 0, 0.0, [], []
     for factors in drift.loads(len(fleet.lanes)):
         problem = equal(fleet.loaded(factors), running, start_w if running else 0.0 * start_w)
         solution = solve(problem, engine=drift.engine)
@@ -118,13 +139,15 @@ def churn_of(fleet: Fleet, drift: Drift, start_w: Floats) -> Churn:
         if running:
             begun = _begun(running, now)
             starts += sum(begun.values())
+            shed += sum(solution.shed)
             loading.append(sum(number * float(of_kind_w[kind]) for kind, number in begun.items()))
             serving.append(_watts(problem, solution))
         running = now
-    return Churn(starts / drift.cycles, math.fsum(serving) / drift.cycles, math.fsum(loading) / drift.cycles)
+    cycles = drift.cycles
+    return Churn(starts / cycles, shed / cycles, math.fsum(serving) / cycles, math.fsum(loading) / cycles)
 
 
-def _running(problem: Problem, solution: Solution) -> Running:
+def _running(problem: Problem, solution: Solution) -> dict[str, dict[int, int]]:
     pairs = zip(problem.pools, solution.choice.option, strict=True)
     return {p.key: {int(p.kind[o]): int(p.count[o])} for p, o in pairs}
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from joulery.bench.churn import LOADING, Drift, frontier_of, loading_w
+from joulery.bench.churn import LOADING, Drift, foresight_of, frontier_of, loading_w
 from joulery.bench.deadline import overshoot_of
-from joulery.bench.suite import Case
+from joulery.bench.foresight import least_power_w, ways_of
+from joulery.bench.suite import Case, drawn
 from joulery.optimizer.problem import Kind
 
 CASE = Case(12, 2, 12)
@@ -31,6 +35,33 @@ def test_walking_loads_stay_near_where_they_were_and_within_their_ends() -> None
     walk = np.stack(list(Drift(CASE, 60, step=0.05).loads(12)))
     assert abs(walk[1:] / walk[:-1] - 1.0).max() <= 0.05 + 1e-12
     assert (walk.min(), walk.max()) == (pytest.approx(0.8), pytest.approx(1.2))
+
+
+def test_nobody_beats_foresight_and_more_starts_never_need_more_power() -> None:
+    drift = Drift(Case(12, 2, 12, 0.5), 4, (25.0, 100.0))
+    for churn in frontier_of(drift, seed=1).values():
+        assert churn["shedPoolsPerCycle"] == 0.0
+        bound = foresight_of(drift, seed=1, fewer_percent=float(churn["fewerStartsPercent"]) - 0.1)
+        assert bound["morePowerPercentAtLeast"] <= churn["morePowerPercent"]
+    few, fewer = (foresight_of(drift, 1, percent)["morePowerPercentAtLeast"] for percent in (20.0, 90.0))
+    assert few <= fewer + 0.02
+
+
+def test_foresight_of_one_pool_is_what_trying_every_way_finds() -> None:
+    fleet = drawn(Case(1, 1, 6, 0.2), 3)
+    fleets = [fleet.loaded(np.array([factor])) for factor in (0.8, 1.2, 0.9, 1.1)]
+    running = {fleet.lanes[0].key: {int(fleet.lanes[0].kind[0]): 1}}
+    ways = ways_of(fleets, 0, running[fleet.lanes[0].key])
+    for most in (0, 2, 9):
+        found = [
+            sum(ways.watts[cycle, state] for cycle, state in enumerate(way))
+            for way in itertools.product(range(ways.watts.shape[1]), repeat=len(fleets))
+            if ways.first[way[0]] + sum(ways.starts[a, b] for a, b in pairwise(way)) <= most
+        ]
+        least_w = min(found, default=np.inf) / len(fleets)
+        bound_w = least_power_w(fleets, running, most)
+        assert bound_w <= least_w * (1.0 + 1e-9)
+    assert bound_w == pytest.approx(least_w, rel=1e-3)
 
 
 def test_what_loading_costs_is_counted_in_the_power_of_the_boundary() -> None:
