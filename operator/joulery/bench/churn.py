@@ -23,6 +23,8 @@ STARTUP_S, EPOCH_S = 120.0, 300.0
 # Watts per start over the cycle, one figure each; beside them the energy of loading.
 COSTS_W = (25.0, 50.0, 75.0, 100.0, 150.0, 200.0)
 LOADING = "loading"
+# So that no plan depends on how busy the machine is: a solve of these takes a fifth of a second.
+LONG_S = 120.0
 # What a cost of starting is to save.
 FEWER_PERCENT = 60.0
 
@@ -100,7 +102,7 @@ def foresight_of(drift: Drift, seed: int, fewer_percent: float = FEWER_PERCENT) 
     free = churn_of(fleet, drift, np.zeros(len(fleet.kinds)))
     first, *later = [fleet.loaded(factors) for factors in drift.loads(len(fleet.lanes))]
     problem = equal(first)
-    running = _running(problem, solve(problem, engine=drift.engine))
+    running = _running(problem, solve(problem, engine=drift.engine, time_limit_s=LONG_S))
     most = free.starts * drift.cycles * (1.0 - fewer_percent / 100.0)
     least_w = least_power_w(later, running, most)
     return {
@@ -134,7 +136,7 @@ def churn_of(fleet: Fleet, drift: Drift, start_w: Floats) -> Churn:
     starts, shed, serving, loading = 0, 0.0, [], []
     for factors in drift.loads(len(fleet.lanes)):
         problem = equal(fleet.loaded(factors), running, start_w if running else 0.0 * start_w)
-        solution = solve(problem, engine=drift.engine)
+        solution = solve(problem, engine=drift.engine, time_limit_s=LONG_S)
         now = _running(problem, solution)
         if running:
             begun = _begun(running, now)
