@@ -18,6 +18,7 @@ from joulery.calibration.dynamollm.judge import (
     rows_near_best,
 )
 from joulery.calibration.dynamollm.models import ARCHITECTURES, environment_for, with_16_bit_weights
+from joulery.calibration.dynamollm.products import bf16_over_fp8
 from joulery.calibration.dynamollm.savings import trace_lengths
 from joulery.calibration.dynamollm.steady import Load, steady
 from joulery.calibration.dynamollm.tables import (
@@ -157,6 +158,18 @@ def test_profile_of_2025_with_16_bit_weights_has_three_quarters_of_the_slo_patte
     wide = with_16_bit_weights(shipped("llama-3.1-70b-fp8"), SHIPPED.profile)
     played = play(Environment(wide), TABLE_I)
     assert sum(p.pattern_is_right for p in played) >= 81
+
+
+def test_16_bit_weights_stream_twice_the_bytes_and_multiply_as_much_slower_as_measured() -> None:
+    narrow = shipped("llama-3.1-70b-fp8")
+    wide = with_16_bit_weights(narrow, SHIPPED.profile)
+    before, after = (p.accelerators[ACCELERATOR].latency for p in (narrow, wide))
+    bytes_ratio = wide.parameters.streamed_weight_bytes / narrow.parameters.streamed_weight_bytes
+    assert after.weight_streaming_ns.value == pytest.approx(bytes_ratio * before.weight_streaming_ns.value)
+    assert bytes_ratio == pytest.approx(2.0, rel=0.05)
+    assert after.compute_token_ps.value == pytest.approx(bf16_over_fp8() * before.compute_token_ps.value)
+    assert 1.3 < bf16_over_fp8() < 1.6
+    assert after.compute_token_undivided_ps == before.compute_token_undivided_ps
 
 
 def test_choosing_what_the_paper_calls_infeasible_never_counts_as_near_best() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from joulery.calibration.dynamollm.judge import ACCELERATOR, Environment, Played, play
+from joulery.calibration.dynamollm.products import bf16_over_fp8
 from joulery.calibration.dynamollm.tables import MODEL, Cell
 from joulery.calibration.holdout import Errors
 from joulery.serving.parameters import EngineProfile, LatencyParameters
@@ -53,14 +54,16 @@ def environment_for(environment: Environment, model: str) -> Environment:
 
 
 def with_16_bit_weights(profile: EngineProfile, model: EngineProfile) -> EngineProfile:
-    """A profile of 8-bit weights serving a model of 16-bit ones, by arithmetic: more to stream, half the peak."""
+    """A profile of 8-bit weights serving a model of 16-bit ones: more bytes to stream, slower matrix products.
+
+    What tensor parallelism does not divide of a token is moving 16-bit activations: it stays.
+    """
     known, sizes = profile.accelerators[ACCELERATOR], model.parameters
     streaming = sizes.streamed_weight_bytes / profile.parameters.streamed_weight_bytes
     latency = replace(
         known.latency,
         weight_streaming_ns=known.latency.weight_streaming_ns.scaled(streaming),
-        compute_token_ps=known.latency.compute_token_ps.scaled(2.0),
-        compute_token_undivided_ps=known.latency.compute_token_undivided_ps.scaled(2.0),
+        compute_token_ps=known.latency.compute_token_ps.scaled(bf16_over_fp8()),
     )
     accelerators = {ACCELERATOR: replace(known, latency=latency)}
     return replace(profile, parameters=sizes, accelerators=accelerators)
