@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from joulery.calibration.claims import Claim, Found, claims, other_engine_claims, shipped_claims
@@ -18,6 +16,7 @@ from joulery.calibration.measurements import ACCELERATORS, shipped_measurements
 from joulery.calibration.page import claim_cells, page
 from joulery.calibration.power.claims import PowerFound, calibrate_power
 from joulery.calibration.power.figures import power_figures, power_section
+from joulery.calibration.progress import progress
 from joulery.calibration.report import latency_figures, merge_into
 
 WIDTH = 132
@@ -31,9 +30,9 @@ LANES = ((ACCELERATORS[0], "VLLM"), (ACCELERATORS[1], "VLLM"), (ACCELERATORS[1],
 def calibrate(console: Console) -> Found:
     """Replay all shipped rows and fit them, progress on the console."""
     rows = shipped_measurements()
-    with _progress(console, "replaying the benchmark client", len(rows)) as done:
+    with progress(console, "replaying the benchmark client", len(rows)) as done:
         *lanes, other = (lane_of(rows, *lane, done=done) for lane in LANES)
-    with _progress(console, "fitting", sum(map(fits_of, (*lanes, other)))) as done:
+    with progress(console, "fitting", sum(map(fits_of, (*lanes, other)))) as done:
         first = tuple(judged(lane, lane.setting, done=done) for lane in lanes)
         own = judged(other, other.setting.without_ttft, done=done)
     shipped = shipped_claims(_shipped_errors(lanes))
@@ -42,15 +41,15 @@ def calibrate(console: Console) -> Found:
 
 def run(*, out: Path, docs: Path | None, check: bool) -> int:
     """The command; exit code 1 where the page is not current."""
-    progress = Console(stderr=True)
-    found, power = calibrate(progress), calibrate_power()
-    with _progress(progress, "DynamoLLM's tables, clock savings", STEPS) as done:
+    errors = Console(stderr=True)
+    found, power = calibrate(errors), calibrate_power()
+    with progress(errors, "DynamoLLM's tables, clock savings", STEPS) as done:
         tables = find(done=done)
     files = {} if docs is None else page_files(docs, found, power, tables)
     if check:
         stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
         for path in stale:
-            progress.print(f"{path} is not current: joulery calibrate --write")
+            errors.print(f"{path} is not current: joulery calibrate --write")
         return 1 if stale else 0
     terminal = Console()
     terminal.width = max(terminal.width, WIDTH)
@@ -88,15 +87,6 @@ def _shipped_errors(lanes: Sequence[Lane]) -> dict[str, Errors]:
         for lane in lanes
     }
     return {lane.accelerator: scores(lane.points, laws[lane.accelerator]).tpot for lane in lanes}
-
-
-@contextmanager
-def _progress(console: Console, text: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar that the yielded function moves by one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(text, total=total)
-        yield lambda: bar.advance(task)
 
 
 def _table(title: str, claims: Sequence[Claim]) -> Table:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from joulery.calibration.lanes import law_of
+from joulery.calibration.progress import progress
 from joulery.errors import ConfigError
 from joulery.profiling.assembly import Evidence, assembled, scaled_like
 from joulery.profiling.checks import problems_in
@@ -19,7 +20,6 @@ from joulery.profiling.files import Manifest, profile_at, write_whole
 from joulery.profiling.latency_fit import fit_latency
 from joulery.profiling.points import MeasuredPoint, read_points
 from joulery.profiling.power_fit import fit_power
-from joulery.profiling.progress import progress
 from joulery.profiling.replay import Client, Run, run_of
 from joulery.serving.instance import kv_capacity_tokens
 from joulery.serving.parameters import (

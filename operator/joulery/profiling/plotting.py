@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from joulery.calibration.progress import progress
 from joulery.errors import ConfigError
 from joulery.profiling.curves import Drawing, measured_means, variants_of
 from joulery.profiling.files import profile_at, write_whole
 from joulery.profiling.page import Column, Dot, Section, page
 from joulery.profiling.points import MeasuredPoint, read_points
-from joulery.profiling.progress import progress
 from joulery.profiling.replay import FULL_SHARE, Client
 from joulery.serving.instance import kv_capacity_tokens
 from joulery.serving.parameters import EngineProfile
