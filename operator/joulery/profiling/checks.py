@@ -11,8 +11,8 @@ from joulery.api.structural import object_schema
 from joulery.api.v1alpha1.energy_profile import EnergyProfileSpec
 from joulery.api.validation import problems_of
 from joulery.errors import ProfileError
+from joulery.profiling.changed_parameters import changed
 from joulery.profiling.files import Manifest
-from joulery.profiling.parameter_walk import changed
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.profile_spec import profile_from_spec
 

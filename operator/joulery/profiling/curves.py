@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from joulery.calibration.form import LatencyLaw
 from joulery.calibration.lanes import law_of
-from joulery.profiling.parameter_walk import changed, named_parameters
+from joulery.profiling.changed_parameters import changed
 from joulery.profiling.points import MeasuredPoint
 from joulery.profiling.replay import FULL_SHARE, Client, Run, run_of
 from joulery.serving.instance import kv_capacity_tokens
+from joulery.serving.parameter_walk import named_parameters
 from joulery.serving.parameters import AcceleratorProfile, EngineProfile, Parameter
 
 QUANTITIES = ("TPOT, ms", "TTFT, ms", "watts per GPU", "joules per output token")

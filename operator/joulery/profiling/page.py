@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from joulery.profiling.curves import QUANTITIES, Curve
-from joulery.profiling.parameter_walk import named_parameters
+from joulery.serving.parameter_walk import named_parameters
 from joulery.serving.parameters import EngineProfile
 
 # A colour-blind safe palette (Okabe and Ito), one hue per tensor-parallel size.

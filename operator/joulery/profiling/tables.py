@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from joulery.profiling.parameter_walk import named_parameters
 from joulery.serving.instance import ClockCoefficients, InstanceModel, instance_model
+from joulery.serving.parameter_walk import named_parameters
 from joulery.serving.parameters import AcceleratorProfile, EngineProfile, Grade
 
 # What is shown of an instance at a clock: decoding requests, their context tokens, prefill tokens.

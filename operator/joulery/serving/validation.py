@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from joulery.serving.instance import InstanceModel, instance_model
-from joulery.serving.parameters import AcceleratorProfile, EngineProfile, Parameter
+from joulery.serving.parameter_walk import named_parameters
+from joulery.serving.parameters import AcceleratorProfile, EngineProfile
 
 # Iterations at which throughput must not fall as the clock rises: (decodes, context tokens, prefill tokens).
 _ITERATIONS = ((1, 500, 0), (32, 40_000, 0), (128, 200_000, 0), (0, 0, 512), (32, 40_000, 2048))
@@ -26,19 +26,8 @@ def profile_problems(profile: EngineProfile) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def _parameters(accelerator: AcceleratorProfile) -> Iterator[tuple[str, Parameter]]:
-    for group_name in ("latency", "power", "clock"):
-        group = getattr(accelerator, group_name)
-        for field in fields(group):
-            value = getattr(group, field.name)
-            if isinstance(value, Parameter):
-                yield f"{group_name}.{field.name}", value
-            else:
-                yield from ((f"{group_name}.{field.name}[TP{tp}]", step) for tp, step in value.items())
-
-
 def _parameter_problems(where: str, accelerator: AcceleratorProfile) -> Iterator[str]:
-    for name, parameter in _parameters(accelerator):
+    for name, parameter in named_parameters(accelerator):
         # A negative clock response shows in the curves, where its clock can be named.
         if min(parameter.low, parameter.value) < 0 and not name.startswith("clock."):
             worst = min(parameter.low, parameter.value)

@@ -1,11 +1,12 @@
-"""Every parameter of an accelerator by name, and the accelerator with some of them changed."""
+"""An accelerator with some of its parameters changed by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from joulery.serving.parameter_walk import step_name
 from joulery.serving.parameters import (
     AcceleratorProfile,
     ClockResponse,
@@ -18,22 +19,10 @@ Change = Callable[[str, Parameter], Parameter]
 _Group = TypeVar("_Group", LatencyParameters, PowerParameters, ClockResponse)
 
 
-def named_parameters(accelerator: AcceleratorProfile) -> Iterator[tuple[str, Parameter]]:
-    """Name and parameter in the order of the profile, such as `latency.host_base_ns`; steps by their size."""
-    for group in ("latency", "power", "clock"):
-        part = getattr(accelerator, group)
-        for field in fields(part):
-            value = getattr(part, field.name)
-            if isinstance(value, Parameter):
-                yield f"{group}.{field.name}", value
-            else:
-                yield from ((_step_name(size), step) for size, step in value.items())
-
-
 def changed(accelerator: AcceleratorProfile, change: Change) -> AcceleratorProfile:
     """The accelerator with `change` applied to every parameter, which is told its name."""
     latency = _group_changed(accelerator.latency, "latency", change)
-    steps = {size: change(_step_name(size), s) for size, s in latency.streaming_step_ns.items()}
+    steps = {size: change(step_name(size), s) for size, s in latency.streaming_step_ns.items()}
     return replace(
         accelerator,
         latency=replace(latency, streaming_step_ns=steps),
@@ -47,7 +36,3 @@ def _group_changed(group: _Group, name: str, change: Change) -> _Group:
     # All parameters of a group are of one type; only the steps by size are not.
     new: dict[str, Any] = {k: change(f"{name}.{k}", v) for k, v in values if isinstance(v, Parameter)}
     return replace(group, **new)
-
-
-def _step_name(size: int) -> str:
-    return f"latency.streaming_step_ns[TP{size}]"
