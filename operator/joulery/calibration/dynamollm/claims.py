@@ -6,11 +6,12 @@ Bounds are the issue's. The published figures are those of two independent proto
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joulery.calibration.claims import Bound, Claim
-from joulery.calibration.dynamollm.fit import FREE, NO_SLOWDOWN, PHYSICAL, Fitted, fit
+from joulery.calibration.dynamollm.fit import Fitted
+from joulery.calibration.dynamollm.fits import SAME_TOKENS, Fits, without_shared
 from joulery.calibration.dynamollm.judge import (
     ACCELERATOR,
     Environment,
@@ -28,9 +29,9 @@ from joulery.calibration.dynamollm.models import (
     unit_scale,
     with_16_bit_weights,
 )
-from joulery.calibration.dynamollm.tables import MODEL, Cell, shipped_cells
+from joulery.calibration.dynamollm.tables import MODEL, shipped_cells
 from joulery.calibration.dynamollm.terms import shipped
-from joulery.calibration.dynamollm.workload import MEDIAN_LENGTHS, STANDARD, Reading, Workload
+from joulery.calibration.dynamollm.workload import FITTED, STANDARD
 from joulery.calibration.holdout import Errors
 from joulery.serving.parameters import EngineProfile
 
@@ -40,8 +41,6 @@ ENERGY_BOUND = Bound(8.0, math.inf)
 FIGURE_BOUND = Bound(None, 8.0)
 BEST_ROWS_AT_LEAST = 6
 UNFITTED_SHARE, FITTED_SHARE = 0.75, 0.85
-_TOKENS = Workload(reading=Reading.SAME_TOKENS)
-_MEDIANS = Workload(MEDIAN_LENGTHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +73,6 @@ class Section:
         return tuple(c.is_met for c in self.claims if c.is_met is not None)
 
 
-@dataclass(frozen=True, eq=False)
-class Fits:
-    """The environments that are judged; `ranges` are those whose terms span the bands of what ships."""
-
-    predicting: Fitted
-    shipping: Fitted
-    free: Fitted
-    same_tokens: Fitted
-    medians: Fitted
-    no_slowdown: Fitted
-
-    @property
-    def ranges(self) -> Mapping[str, tuple[float, float]]:
-        """Lowest and highest value of each term."""
-        of = (self.shipping, self.predicting, self.same_tokens, self.medians, self.no_slowdown)
-        return {n: (min(v), max(v)) for n in self.shipping.values if (v := [f.values[n] for f in of])}
-
-
-FITS = 6
-
-
-def all_fits(*, done: Callable[[], None] = lambda: None) -> Fits:
-    """All fits; `done` is called after each."""
-    second = shipped_cells("II")
-    both = (*shipped_cells("I"), *without_shared(second))
-    return Fits(
-        predicting=fit(second, done=done),
-        shipping=fit(both, done=done),
-        free=fit(both, FREE, done=done),
-        same_tokens=fit(both, PHYSICAL, _TOKENS, done=done),
-        medians=fit(both, PHYSICAL, _MEDIANS, done=done),
-        no_slowdown=fit(both, NO_SLOWDOWN, done=done),
-    )
-
-
-def without_shared(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Without the row that all three tables have: MM of Llama-2-70B at 2000 tokens/s."""
-    shared = (MODEL, "MM", 2000.0)
-    return tuple(c for c in cells if (c.model, c.request_class, c.input_tokens_per_s) != shared)
-
-
 def sections(fits: Fits) -> tuple[Section, ...]:
     """All claims, the unfitted ones first."""
     return (*_unfitted(), _predicted(fits.predicting), *_fitted(fits))
@@ -133,7 +91,7 @@ def _unfitted() -> tuple[Section, ...]:
 
 def _unfitted_section(title: str, profile: EngineProfile, pattern_share: float | None) -> Section:
     own, tokens, medians = (
-        Environment(profile, workload=workload) for workload in (STANDARD, _TOKENS, _MEDIANS)
+        Environment(profile, workload=workload) for workload in (STANDARD, SAME_TOKENS, FITTED)
     )
     claims = (
         *_table_claims(own, pattern_share, "7.4", "76-79 %"),
@@ -163,29 +121,47 @@ def _predicted(fitted: Fitted) -> Section:
 
 
 def _fitted(fits: Fits) -> tuple[Section, ...]:
-    shipping, free = fits.shipping.environment, fits.free.environment
+    shipping, lengths, free = (f.environment for f in (fits.shipping, fits.free_lengths, fits.free))
     others = (
         ("so many input tokens for every class", fits.same_tokens),
-        ("median lengths", fits.medians),
+        ("mean lengths", fits.means),
         ("no slowdown of memory with the clock", fits.no_slowdown),
     )
-    second = shipped_cells("II")
+    second = play(shipping, shipped_cells("II"))
     return (
         Section(
             f"Fitted to Tables I, II and Fig. 3 within what the GPU can do, in sample: ships as {MODEL}",
             (
                 _figure(shipping),
                 *_table_claims(shipping, FITTED_SHARE, "6.4", "90 % at best"),
-                _energy(play(shipping, second), "Table II", None, ""),
-                _count_pattern(play(shipping, second), "Table II", None, "23 of 24"),
+                _energy(second, "Table II", None, ""),
+                _count_pattern(second, "Table II", None, "23 of 24"),
                 *(claim for name, f in others for claim in _sensitivity(f.environment, name)),
             ),
+        ),
+        _left_out("The same, each class left out in turn, errors on it", fits.left_out),
+        Section(
+            "Fitted to the same with lengths free in the buckets of their class, in sample: not shipped",
+            (_figure(lengths), *_table_claims(lengths, FITTED_SHARE, "6.4", "90 % at best")),
+        ),
+        _left_out(
+            "The same, each class left out in turn, errors on it: free lengths predict worse",
+            fits.left_out_free_lengths,
         ),
         Section(
             "Fitted to the same without physical bounds, in sample: how close the form comes, not shipped",
             (_figure(free), *_table_claims(free, FITTED_SHARE, "6.4", "90 % at best")),
         ),
     )  # fmt: skip
+
+
+def _left_out(title: str, played: Sequence[Played]) -> Section:
+    claims = (
+        _energy(played, "Table I", None, ""),
+        _best(played, "Table I", None),
+        _count_pattern(played, "Table I", None, ""),
+    )
+    return Section(title, claims)
 
 
 def _sensitivity(environment: Environment, name: str) -> tuple[Claim | Count, ...]:

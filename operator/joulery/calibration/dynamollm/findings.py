@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from joulery.calibration.dynamollm.claims import FITS, Fits, Section, all_fits, sections
+from joulery.calibration.dynamollm.claims import Section, sections
+from joulery.calibration.dynamollm.fits import FITS, Fits, all_fits
 from joulery.calibration.dynamollm.page import HEADS, SAVING_HEADS, claim_cells, part, saving_cells
 from joulery.calibration.dynamollm.report import dynamollm_figures
 from joulery.calibration.dynamollm.savings import DRAWS, Savings, clock_savings

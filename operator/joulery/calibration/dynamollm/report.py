@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from joulery.calibration.claims import Claim
-from joulery.calibration.dynamollm.claims import Count, Fits, Section
+from joulery.calibration.dynamollm.claims import Count, Section
+from joulery.calibration.dynamollm.fits import Fits
 from joulery.calibration.dynamollm.savings import Banded, Saving, Savings
-from joulery.calibration.dynamollm.workload import MEAN_LENGTHS, Reading
+from joulery.calibration.dynamollm.workload import MEAN_LENGTHS, MEDIAN_LENGTHS, Reading
 
 
 def dynamollm_figures(fits: Fits, found: tuple[Section, ...], savings: Savings) -> dict[str, object]:
@@ -17,6 +18,8 @@ def dynamollm_figures(fits: Fits, found: tuple[Section, ...], savings: Savings) 
         "assumed": {
             "inputTokens": dict(MEAN_LENGTHS.inputs),
             "outputTokens": dict(MEAN_LENGTHS.outputs),
+            "fittedInputTokens": dict(MEDIAN_LENGTHS.inputs),
+            "fittedOutputTokens": dict(MEDIAN_LENGTHS.outputs),
             "reading": Reading.SAME_RATE.value,
         },
         "claimsMet": sum(bounded),

@@ -21,10 +21,10 @@ _TAIL = 0.01  # P99
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests of fixed lengths at a Poisson rate."""
+    """Requests of fixed lengths, tokens, at a Poisson rate."""
 
-    input_tokens: int
-    output_tokens: int
+    input_tokens: float
+    output_tokens: float
     rate_rps: float
 
 
@@ -100,7 +100,7 @@ def _in_flight(at: ClockCoefficients, load: Load) -> float:
     return in_flight
 
 
-def iteration(at: ClockCoefficients, load: Load, decodes: float, prompt: int) -> Iteration:
+def iteration(at: ClockCoefficients, load: Load, decodes: float, prompt: float) -> Iteration:
     """One iteration by the formula of `LatencyParameters`; batches are means, so steps of kernels are left out."""
     host_ms, streaming_ms = 1e-6 * at.host_ns, 1e-6 * at.streaming_ns[0]
     compute_ms = 1e-9 * at.compute_token_ps * (decodes + prompt)
