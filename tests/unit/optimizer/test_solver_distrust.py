@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import cvxpy as cp
@@ -22,6 +19,7 @@ from joulery.optimizer.problem import Problem, supply_of
 from joulery.optimizer.solution import Choice, SolveStatus
 from joulery.optimizer.solve import solve
 from joulery.optimizer.table import tabulate
+from other_process import printed
 from problems import H100, KINDS, block, fleet_problem, small_problem
 
 BELIEVED = Outcome(status="optimal", has_point=True, claimed=10.0, bound=10.0, spent_s=0.1)
@@ -155,15 +153,7 @@ for engine in ("milp", "columns"):
 
 
 def test_highs_refusing_to_run_beside_another_thread_count_is_survived() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", OTHER_THREADS],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    read, priced = done.stdout.splitlines()
+    read, priced = printed(OTHER_THREADS).splitlines()
     assert read == "Fallback () HiGHS failed"
     assert priced == "Fallback () HiGHS ended with status error"
 
@@ -171,15 +161,7 @@ def test_highs_refusing_to_run_beside_another_thread_count_is_survived() -> None
 def test_importing_the_optimizer_imports_neither_cvxpy_nor_highs() -> None:
     heavy = "{'cvxpy', 'highspy', 'scipy'}"
     code = f"import sys, joulery.optimizer.solve; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +18,7 @@ from joulery.optimizer.fill.plan import Group, LanePlan
 from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.problem import Kind, Supply, supply_of
 from joulery.optimizer.solution import SolveStatus
+from other_process import printed
 
 solver = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -127,15 +125,7 @@ def test_another_process_with_another_hash_seed_finds_the_same_plan() -> None:
     code = "from joulery.bench.forms import fill; from joulery.bench.suite import Case, drawn; "
     code += "from joulery.optimizer.fill.solve import solve_lanes; "
     code += "print([repr(solve_lanes(fill(drawn(Case(p, 2, 20), 1)))) for p in (9, 60)])"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"},
-    )
-    assert done.stdout.strip() == str([repr(solve_lanes(fill(drawn(Case(p, 2, 20), 1)))) for p in (9, 60)])
+    assert printed(code) == str([repr(solve_lanes(fill(drawn(Case(p, 2, 20), 1)))) for p in (9, 60)])
 
 
 @solver
@@ -280,12 +270,4 @@ def test_the_checker_sees_every_kind_of_lie() -> None:
 def test_importing_the_door_loads_neither_numba_nor_highs() -> None:
     code = "import sys, joulery.optimizer.fill.solve; "
     code += "print(sorted({'numba', 'highspy', 'scipy', 'cvxpy'} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
