@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar, cast
-
-import numba
+from typing import Final, NamedTuple
 
 from joulery.optimizer.problem import Floats, Ints
+from joulery.serving.compilation import compiler
 
-_F = TypeVar("_F", bound=Callable[..., object])
-
-# Machine code holds what it calls, yet numba's cache on disk notices changes only of the file that a function
-# stands in. Names in the cache therefore carry a checksum of all files of the kernel.
-_SOURCES: Final = sorted(Path(__file__).parent.glob("kernel*.py"))
-_CHECKSUM: Final = zlib.crc32(b"".join(source.read_bytes() for source in _SOURCES))
+compiled: Final = compiler(Path(__file__).parent)
 
 # Of a recipe row: bulk item, bulk count, partial item, number of single full items, and these.
 BULK, BULKS, PARTIAL, SINGLES, FIRST_SINGLE = 0, 1, 2, 3, 4
@@ -50,15 +42,6 @@ class Items(NamedTuple):
     piece_at: Ints
     upper: Floats
     partial: Ints
-
-
-def compiled(function: _F) -> _F:
-    """Compile, keeping the machine code on disk where a folder is writable (a read-only image has none)."""
-    function.__qualname__ = f"{function.__name__}_{_CHECKSUM:08x}"
-    try:
-        return cast(_F, numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:
-        return cast(_F, numba.njit(nogil=True)(function))
 
 
 @compiled
