@@ -17,8 +17,8 @@ from joulery.optimizer.fill.engine import (
     find_prices,
     joined,
 )
-from joulery.optimizer.fill.finish import finish, nearby_of
-from joulery.optimizer.fill.kernel_compiled import BULKS, PARTIAL, SINGLES
+from joulery.optimizer.fill.finish import finish, nearby_of, proven_values
+from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, PARTIAL
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
 from joulery.optimizer.fill.plan import Group, LanePlan, RowPrice, refused, written
@@ -32,7 +32,7 @@ INTEGER_GAP = 1e-4
 # Up to this many lanes all configurations that could matter are few enough to search through.
 MOST_SEARCHED = 30
 # Up to this many, configurations of a reduced cost up to a share of a lane's mean cost are tried as well.
-MOST_WIDENED, WIDEST, WIDENED_CELLS = 200, 0.1, 60.0
+MOST_WIDENED, WIDEST = 200, 0.1
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
@@ -61,8 +61,9 @@ def _whole(
 ) -> tuple[Chosen | None, float]:
     """The best whole choice and a bound: by search where lanes are few, else by a small integer programme."""
     at_best, value = priced(table, result.prices, effort.bound_cells)
+    value = proven_values(table, result.prices, value, effort.gap)
     bound = float(value.sum() - table.rows.slots @ result.prices)
-    instances = at_best.recipe[:, [BULKS, SINGLES]].sum() / table.lanes
+    instances = at_best.recipe[:, FIRST_COUNT:].sum() / table.lanes
     is_few = table.lanes <= MOST_SEARCHED
     if is_few and instances <= MOST_INSTANCES:
         finished = finish(table, result.prices, value, bound, None, effort.gap)
@@ -77,7 +78,7 @@ def _whole(
         finished = finish(table, result.prices, value, bound, chosen, effort.gap)
         return finished.chosen, finished.bound
     if table.lanes <= MOST_WIDENED:
-        near = nearby_of(table, result.prices, value, min(distance, WIDEST), WIDENED_CELLS)
+        near = nearby_of(table, result.prices, value, min(distance, WIDEST), effort.gap * bound / table.lanes)
         if near is not None:
             chosen = choose_whole(table, result, joined([extra, near]), INTEGER_GAP, time_limit_s)
     return chosen, bound
@@ -137,20 +138,19 @@ def _short(table: LaneTable, result: PriceResult) -> str:
 def _groups(table: LaneTable, chosen: Chosen) -> tuple[tuple[Group, ...], ...]:
     """Instances per lane in the caller's order: full ones by falling count, the partial one last."""
     recipes = chosen.configured.recipe
-    count, item = entries(recipes)
-    rest = 1.0 - (count * table.items.capacity[item]).sum(axis=1)
+    count, item, is_full = entries(recipes)
+    load = np.where(is_full, table.items.capacity[item], 0.0)
+    rest = 1.0 - (count * load).sum(axis=1)
     partial = recipes[:, PARTIAL]
     groups: list[tuple[Group, ...]] = [()] * table.lanes
     rows = zip(
-        table.position.tolist(), count.tolist(), item.tolist(), partial.tolist(), rest.tolist(), strict=True
-    )
-    for position, counts, items, last, share in rows:
-        full: dict[int, int] = {}
-        for number, place in zip(counts, items, strict=True):
-            if number:
-                full[place] = full.get(place, 0) + number
-        written_full = (
-            Group(int(table.place[o]), n, float(table.items.capacity[o])) for o, n in sorted(full.items())
-        )
-        groups[position] = (*written_full, Group(int(table.place[last]), 1, share))
+        table.position.tolist(), count.tolist(), item.tolist(), load.tolist(), partial.tolist(), rest.tolist(),
+        strict=True,
+    )  # fmt: skip
+    for position, counts, items, loads, last, share in rows:
+        full = {
+            (place, each): number for number, place, each in zip(counts, items, loads, strict=True) if number
+        }
+        written_full = (Group(int(table.place[o]), n, each) for (o, each), n in sorted(full.items()))
+        groups[position] = (*written_full, Group(int(table.place[last]), 1, max(0.0, share)))
     return tuple(groups)

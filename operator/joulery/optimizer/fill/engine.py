@@ -4,8 +4,8 @@
     pricing              each lane's cheapest configuration at the master's prices, drawn halfway to the best
     lower bound          sum over lanes of min (cost + use prices)  -  slots prices
 
-The bound is numerical: the kernel keeps one label per cell, so the minimum is near-exact; it is taken again at
-the final prices in fine cells before it is reported.
+In the loop that minimum is near-exact only, since the kernel keeps one label per cell; the bound that is reported
+takes a proven one at the final prices (see `finish.proven_values`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Effort:
     Attributes:
         converged: master above bound, relative, at which the loop stops.
         cells: per instance in the loop.
-        bound_cells: per instance for the bound that is reported.
+        bound_cells: per instance at the final prices, from which the bound is proven.
         gap: cost above bound, relative, that is good enough.
     """
 
@@ -48,7 +48,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PriceResult:
-    """Configurations seen with their share in the master, the best prices, and the bound they prove."""
+    """Configurations seen with their share in the master, the best prices, and about the bound they prove."""
 
     seen: Configured
     point: Floats
@@ -136,4 +136,5 @@ def joined(parts: list[Configured]) -> Configured:
         np.concatenate([part.recipe for part in parts]),
         np.concatenate([part.cost for part in parts]),
         np.concatenate([part.use for part in parts]),
+        np.concatenate([part.lower for part in parts]),
     )

@@ -8,14 +8,14 @@ with another configuration costs at least bound + slack.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulery.optimizer.fill.engine import joined
-from joulery.optimizer.fill.kernel_compiled import RECIPE, leader_of
-from joulery.optimizer.fill.kernel_nearby import nearby
-from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, scratch
+from joulery.optimizer.fill.kernel_nearby import least_values, nearby
+from joulery.optimizer.fill.kernel_room import TOO_MANY, new_room
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, search
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.fill.whole import Chosen
@@ -23,11 +23,13 @@ from joulery.optimizer.problem import Floats, Ints
 
 # Relative to the bound: slack of the first round, and the most that is worth looking through.
 FIRST_SLACK, MOST_SLACK = 3e-3, 0.2
-WIDER = 3.0
+WIDER = 2.0
 MOST_ROUNDS = 7
 MOST_STEPS = 300_000
-# Per instance; where the optimum itself is asked for, and where a gap is.
-FINE_CELLS, CELLS, FINE_GAP = 250.0, 120.0, 1e-4
+# Of one lane: to find all near ones, and to prove the cheapest.
+MOST_SHAPES, MOST_SHAPES_TO_PROVE = 100_000, 10_000
+# Share of the gap asked for that a lane's clocks may be from the best ones.
+OF_GAP = 0.2
 # Of the limit, so that rounding does not drop a configuration of the plan at hand.
 ROUNDING = 1e-9
 
@@ -49,8 +51,7 @@ def finish(
         value: priced cost of each lane's cheapest configuration, of which `bound` is made.
         gap: relative gap that is good enough.
     """
-    cells = FINE_CELLS if gap <= FINE_GAP else CELLS
-    can_prove = not has_bulk(table, prices)
+    tolerance = OF_GAP * gap * bound / table.lanes
     first, most = FIRST_SLACK * bound, MOST_SLACK * bound
     slack, done, proven = first, 0.0, bound
     for _ in range(MOST_ROUNDS):
@@ -60,49 +61,56 @@ def finish(
             # A bound of `gap` below the cost is enough; a first look costs little and finds better plans.
             enough = (chosen.cost - bound) - 0.9 * gap * chosen.cost
             slack = min(slack, max(enough, first), (chosen.cost - bound) * (1.0 + ROUNDING))
-        near = nearby_of(table, prices, value, slack, cells) if slack <= most else None
+        near = nearby_of(table, prices, value, slack, tolerance) if slack <= most else None
         if near is None:  # too many: a smaller step may find a better plan, which then needs less
             slack = (done + slack) / 2.0
             continue
-        found, steps = _best(table, prices, near, value, bound, slack, chosen)
-        if steps == OUT_OF_STEPS:
+        chosen, lowest = _best(table, prices, near, value, bound, slack, chosen)
+        if lowest is None:
             break
-        chosen, done = found, slack
-        reached = bound + slack if chosen is None else min(chosen.cost, bound + slack)
-        proven = max(proven, reached) if can_prove else bound
+        done = slack
+        proven = max(proven, min(lowest, bound + slack))
         if chosen is not None and slack >= chosen.cost - bound:
             break
-        slack = most if chosen is not None else min(most, slack * WIDER)
+        slack = min(most, slack * WIDER)
     return Finished(chosen, proven)
 
 
 def nearby_of(
-    table: LaneTable, prices: Floats, value: Floats, slack: float, cells: float
+    table: LaneTable, prices: Floats, value: Floats, slack: float, tolerance: float
 ) -> Configured | None:
-    """All configurations of reduced cost up to `slack` that no other of their lane dominates; None if too many."""
+    """All configurations of priced cost up to `value + slack` that no other of their lane dominates.
+
+    None where they are too many.
+
+    Args:
+        tolerance: cost of a configuration above the least of its use that is good enough.
+    """
     price = table.rows.per_instance @ prices
     groups_of = (table.rows.per_instance * _row_keys(len(table.rows.slots))).sum(axis=1)
-    per_instance = table.rows.per_instance
-    room = scratch(per_instance.shape[1])
-    recipes = np.zeros((MOST_FOUND, RECIPE), dtype=np.int64)
+    room = new_room(len(price))
     parts: list[Configured] = []
     for lane in range(table.lanes):
-        limit = float(value[lane]) + slack
-        leader = leader_of(table.items, price, lane)[0]
-        number = nearby(
-            table.items, price, lane, leader, groups_of, per_instance, limit, cells, room, recipes
-        )
+        most = float(value[lane]) + slack
+        number = nearby(table.items, table.hulls, price, lane, groups_of, most, tolerance, MOST_SHAPES, room)
         if number == TOO_MANY:
             return None
-        found = configured(table, np.full(number, lane), recipes[:number].copy())
+        if not np.isfinite(room.cost[:number]).all():
+            return None
+        found = configured(table, np.full(number, lane), room.recipe[:number].copy())
+        found = replace(found, lower=found.cost - (room.cost[:number] - room.lower[:number]))
         parts.append(found.taken(_undominated(found)))
     return joined(parts)
 
 
-def has_bulk(table: LaneTable, prices: Floats) -> bool:
-    """Whether some lane is too large to label all its instances, so that nothing is proven by a search."""
+def proven_values(table: LaneTable, prices: Floats, value: Floats, gap: float) -> Floats:
+    """Lower bounds of each lane's least priced cost, near what is known to be reached."""
     price = table.rows.per_instance @ prices
-    return any(leader_of(table.items, price, lane)[2] > 0 for lane in range(table.lanes))
+    proven = np.zeros(table.lanes)
+    known, tolerance = value * (1.0 + ROUNDING), OF_GAP * gap * float(value.mean())
+    room = new_room(len(price))
+    least_values(table.items, table.hulls, price, known, tolerance, MOST_SHAPES_TO_PROVE, room, proven)
+    return np.minimum(proven, value)
 
 
 def _row_keys(rows: int) -> Ints:
@@ -113,8 +121,8 @@ def _row_keys(rows: int) -> Ints:
 
 def _undominated(found: Configured) -> Ints:
     """Of those that neither cost more nor use more of any row than another; the first of equals."""
-    columns = np.column_stack([found.use, found.cost])
-    below = (columns[:, None, :] <= columns[None, :, :]).all(axis=2)
+    below = (found.use[:, None, :] <= found.use[None, :, :]).all(axis=2)
+    below &= found.cost[:, None] <= found.lower[None, :]
     is_first = np.tri(len(found), k=-1, dtype=bool).T
     beaten = (below & (~below.T | is_first)).any(axis=0)
     return np.flatnonzero(~beaten)
@@ -128,25 +136,31 @@ def _best(
     bound: float,
     slack: float,
     chosen: Chosen | None,
-) -> tuple[Chosen | None, int]:
-    """The best of the configurations at hand and those of the plan at hand, and the steps it took."""
+) -> tuple[Chosen | None, float | None]:
+    """The best of the configurations at hand and those of the plan at hand.
+
+    And the least that a choice among them can cost; None where there are too many choices.
+    """
     every = near if chosen is None else joined([near, chosen.configured])
-    reduced = np.maximum(0.0, every.cost + every.use @ prices - value[every.lane])
+    reduced = np.maximum(0.0, every.lower + every.use @ prices - value[every.lane])
     order = np.lexsort((every.cost, reduced, every.lane))
     every, reduced = every.taken(order), reduced[order]
     # Lanes with the fewest configurations first: the tree is narrow where it is cut most.
     counts = np.bincount(every.lane, minlength=table.lanes)
     if not counts.all():
-        return chosen, 0
+        return chosen, math.inf
     rank = np.argsort(counts, kind="stable")
     by_lane = np.argsort(np.argsort(rank, kind="stable")[every.lane], kind="stable")
     every, reduced = every.taken(by_lane), reduced[by_lane]
     start = np.concatenate([[0], np.cumsum(counts[rank])])
     places = np.full(table.lanes, -1)
     slots = table.rows.slots.astype(np.float64)
-    steps = search(start, reduced, every.cost, every.use, slots, bound, slack, MOST_STEPS, places)
+    steps, lowest = search(
+        start, reduced, every.cost, every.lower, every.use, slots, bound, slack, MOST_STEPS, places
+    )
+    known = None if steps == OUT_OF_STEPS else float(lowest)
     if places[0] < 0:
-        return chosen, steps
+        return chosen, known
     places = places[np.argsort(every.lane[places], kind="stable")]
     found = Chosen(every.taken(places), float(every.cost[places].sum()))
-    return (found if chosen is None or found.cost < chosen.cost else chosen), steps
+    return (found if chosen is None or found.cost < chosen.cost else chosen), known

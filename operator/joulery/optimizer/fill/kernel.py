@@ -16,18 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from joulery.optimizer.fill.kernel_compiled import (
-    BULK,
-    BULKS,
-    FIRST_SINGLE,
-    MOST_SINGLES,
+    LEFT_TO_LABEL,
+    MOST_LABELLED,
     NOTHING,
     PARTIAL,
-    SINGLES,
     Items,
     closing_in_kind,
     compiled,
     full_cost,
     leader_of,
+    take,
 )
 from joulery.optimizer.problem import Floats, Ints
 
@@ -35,13 +33,12 @@ FEWEST_CELLS, MOST_CELLS = 64, 2048
 
 
 class Labels(NamedTuple):
-    """One label per cell: least excess, exact coverage, where from, by which item, and how many items."""
+    """One label per cell: least excess, exact coverage, where from, and by which item."""
 
     excess: Floats
     covered: Floats
     came_from: Ints
     by_item: Ints
-    depth: Ints
 
 
 class Ranked(NamedTuple):
@@ -66,19 +63,30 @@ def _closing(items: Items, price: Floats, lane: int, rest: float) -> tuple[float
 
 @compiled
 def _first_guess(
-    items: Items, price: Floats, lane: int, load: float, leader: int, ratio: float, recipe: Ints
-) -> float:
-    """Excess of full instances of the leader and one partial one, written as the recipe."""
-    number = min(MOST_SINGLES, int(load / items.capacity[leader]))
+    items: Items, price: Floats, lane: int, load: float, leader: int, recipe: Ints
+) -> tuple[float, int]:
+    """Priced cost of full instances of the leader and one partial one, written as the recipe, and how many."""
+    number = int(load / items.capacity[leader])
     if number > 0 and load - number * items.capacity[leader] <= NOTHING:
         number -= 1
-    rest = load - number * items.capacity[leader]
-    cost, recipe[PARTIAL] = _closing(items, price, lane, rest)
-    recipe[SINGLES] = number
-    for place in range(number):
-        recipe[FIRST_SINGLE + place] = leader
-    excess: float = cost - ratio * rest
-    return excess
+    cost, recipe[PARTIAL] = _closing(items, price, lane, load - number * items.capacity[leader])
+    recipe[PARTIAL + 1 :] = 0
+    if number > 0:
+        take(recipe, leader, number)
+    total: float = number * full_cost(items, price, leader) + cost
+    return total, number
+
+
+@compiled
+def _write(labels: Labels, cell: int, leader: int, bulk: int, partial: int, recipe: Ints) -> bool:
+    """Write how a cell was reached as the recipe; false where it has no room for all items."""
+    recipe[:] = 0
+    recipe[PARTIAL] = partial
+    is_whole = bulk == 0 or take(recipe, leader, bulk)
+    while cell > 0:
+        is_whole = take(recipe, labels.by_item[cell], 1) and is_whole
+        cell = labels.came_from[cell]
+    return is_whole
 
 
 @compiled
@@ -105,8 +113,6 @@ def _extend(
 ) -> None:
     """Add each full item to the label of a cell, as far as that can still be best."""
     here, covered, per_share = labels.excess[cell], labels.covered[cell], cells / load
-    if labels.depth[cell] == MOST_SINGLES:
-        return
     for place in range(number):
         total = here + ranked.excess[place]
         if total >= best:
@@ -118,7 +124,6 @@ def _extend(
         if there > cell and total < labels.excess[there]:
             labels.excess[there], labels.covered[there] = total, covered + size
             labels.came_from[there], labels.by_item[there] = cell, ranked.item[place]
-            labels.depth[there] = labels.depth[cell] + 1
 
 
 @compiled
@@ -132,31 +137,27 @@ def _lane(
     recipe: Ints,
 ) -> float:
     """Write the cheapest recipe of one lane and return its priced cost."""
-    leader, ratio, bulk = leader_of(items, price, lane)
+    leader, ratio = leader_of(items, price, lane)
+    guess, instances = _first_guess(items, price, lane, 1.0, leader, recipe)
+    bulk = instances - LEFT_TO_LABEL if instances > MOST_LABELLED else 0
     load = 1.0 - bulk * items.capacity[leader]
-    recipe[BULK], recipe[BULKS] = leader, bulk
-    best = _first_guess(items, price, lane, load, leader, ratio, recipe)
+    best = guess - ratio
     number = _rank(items, price, lane, load, ratio, best, ranked)
     wanted = int(cells_per_instance * load / items.capacity[leader])
     cells = min(MOST_CELLS, max(FEWEST_CELLS, wanted))
     labels.excess[: cells + 1] = np.inf
-    labels.excess[0], labels.covered[0], labels.depth[0] = 0.0, 0.0, 0
-    best_cell = -1
+    labels.excess[0], labels.covered[0] = 0.0, 0.0
+    best_cell, partial = -1, -1
     for cell in range(cells + 1):
         if labels.excess[cell] >= best:
             continue
         rest = load - labels.covered[cell]
-        cost, partial = _closing(items, price, lane, rest)
+        cost, item = _closing(items, price, lane, rest)
         if labels.excess[cell] + cost - ratio * rest < best:
-            best, best_cell = labels.excess[cell] + cost - ratio * rest, cell
-            recipe[PARTIAL] = partial
+            best, best_cell, partial = labels.excess[cell] + cost - ratio * rest, cell, item
         _extend(labels, ranked, number, cell, cells, load, best)
-    if best_cell >= 0:
-        recipe[SINGLES] = 0
-        while best_cell > 0:
-            recipe[FIRST_SINGLE + recipe[SINGLES]] = labels.by_item[best_cell]
-            recipe[SINGLES] += 1
-            best_cell = labels.came_from[best_cell]
+    if best_cell >= 0 and not _write(labels, best_cell, leader, bulk, partial, recipe):
+        _first_guess(items, price, lane, 1.0, leader, recipe)
     return ratio + best
 
 
@@ -176,7 +177,6 @@ def cheapest(items: Items, price: Floats, cells_per_instance: float, recipes: In
     labels = Labels(
         np.empty(cells),
         np.empty(cells),
-        np.zeros(cells, dtype=np.int64),
         np.zeros(cells, dtype=np.int64),
         np.zeros(cells, dtype=np.int64),
     )

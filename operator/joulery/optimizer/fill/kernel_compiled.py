@@ -10,10 +10,10 @@ from joulery.serving.compilation import compiler
 
 compiled: Final = compiler(Path(__file__).parent)
 
-# Of a recipe row: bulk item, bulk count, partial item, number of single full items, and these.
-BULK, BULKS, PARTIAL, SINGLES, FIRST_SINGLE = 0, 1, 2, 3, 4
-MOST_SINGLES = 44
-RECIPE = FIRST_SINGLE + MOST_SINGLES
+# Of a recipe row: item of the instance that is not full, items of the others (`~item` without load), how many.
+RUNS = 18
+PARTIAL, FIRST_ITEM, FIRST_COUNT = 0, 1, 1 + RUNS
+RECIPE = 1 + 2 * RUNS
 # More instances than these: the bulk is of the item that carries load for least.
 MOST_LABELLED = 16
 LEFT_TO_LABEL = 14
@@ -47,11 +47,11 @@ class Items(NamedTuple):
 @compiled
 def closing_in_kind(items: Items, rest: float, low: int, high: int) -> tuple[float, int]:
     """Cost without price of the cheapest partial instance among pieces low..high-1; infinite, -1 if none."""
-    if low == high or items.upper[high - 1] < rest:
+    if low == high or items.upper[high - 1] < rest - NOTHING:
         return float("inf"), -1
     while low < high - 1:
         middle = (low + high - 1) // 2
-        if items.upper[middle] >= rest:
+        if items.upper[middle] >= rest - NOTHING:
             high = middle + 1
         else:
             low = middle + 1
@@ -67,18 +67,22 @@ def full_cost(items: Items, price: Floats, item: int) -> float:
 
 
 @compiled
-def bulk_of(items: Items, item: int) -> int:
-    """How many instances of an item are bulk when it leads."""
-    instances = 1.0 / items.capacity[item]
-    return int(instances) - LEFT_TO_LABEL if instances > MOST_LABELLED else 0
+def take(recipe: Ints, item: int, number: int) -> bool:
+    """Add full instances to a recipe; false where it has no room for another item."""
+    for run in range(RUNS):
+        if recipe[FIRST_COUNT + run] == 0 or recipe[FIRST_ITEM + run] == item:
+            recipe[FIRST_ITEM + run] = item
+            recipe[FIRST_COUNT + run] += number
+            return True
+    return False
 
 
 @compiled
-def leader_of(items: Items, price: Floats, lane: int) -> tuple[int, float, int]:
-    """The item that carries load for least when full, that cost per load, and how many are bulk."""
+def leader_of(items: Items, price: Floats, lane: int) -> tuple[int, float]:
+    """The item that carries load for least when full, and that cost per load."""
     ratio, leader = float("inf"), items.start[lane]
     for o in range(items.start[lane], items.start[lane + 1]):
         here = full_cost(items, price, o) / items.capacity[o]
         if here < ratio:
             ratio, leader = here, o
-    return leader, ratio, bulk_of(items, leader)
+    return leader, ratio

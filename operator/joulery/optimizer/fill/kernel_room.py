@@ -1,4 +1,4 @@
-"""What the search for nearby configurations writes on: hash tables, labels, results. Loading this loads numba."""
+"""What the search for nearby configurations writes on: a hash table, counts, results. Loading this loads numba."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from joulery.optimizer.fill.kernel_compiled import compiled
+from joulery.optimizer.fill.kernel_compiled import RECIPE, compiled
 from joulery.optimizer.problem import Floats, Ints
 
-# Hash tables are open, a power of two, and at most half full.
-MOST_LABELS = 1 << 16
+# The hash table is open, its size a power of two, and it is at most half full.
 MOST_FOUND = 1 << 12
 TOO_MANY = -1
-FEWEST_CELLS, MOST_CELLS = 200, 8000
-# Of the least that a rest of load can add: a bound, and dear to compute.
-LEAST_CELLS = 600
+# Instances of a lane that run at another clock than the cheapest one of their kind.
+MOST_DEPTH = 256
 
 
 class Hashed(NamedTuple):
@@ -26,62 +24,56 @@ class Hashed(NamedTuple):
     entry: Ints
 
 
-class Labels(NamedTuple):
-    """Cost, excess over what its load costs at least, coverage, groups and their key, and how it came about."""
+class Draft(NamedTuple):
+    """One shape's clocks while they are searched for.
 
-    cost: Floats
-    excess: Floats
-    covered: Floats
-    groups: Ints
-    use: Ints
-    behind: Ints
-    came_from: Ints
-    by_item: Ints
-    depth: Ints
+    Attributes:
+        vertex: per kind, item at which an instance has no excess, -1 for one without load.
+        used: per kind, instances at other clocks.
+        place, best: which other clocks, now and in the best known.
+        recipe: of the best known.
+    """
 
-
-class Found(NamedTuple):
-    """Finished configurations: cost, last label, partial item."""
-
-    cost: Floats
-    label: Ints
-    partial: Ints
+    vertex: Ints
+    used: Ints
+    place: Ints
+    best: Ints
+    recipe: Ints
 
 
-class Scratch(NamedTuple):
-    """Everything that one lane after the other writes on."""
+class Room(NamedTuple):
+    """Everything that one lane after the other writes on.
 
-    by_label: Hashed
+    Attributes:
+        counts: per kind, instances of the shape at hand.
+        cost, lower, recipe: of each shape found: priced cost, a lower bound of it, and how it comes about.
+    """
+
     by_groups: Hashed
-    labels: Labels
-    found: Found
-    head: Ints
-    least: Floats
+    draft: Draft
+    counts: Ints
+    cost: Floats
+    lower: Floats
+    recipe: Ints
 
 
 @compiled
-def scratch(rows: int) -> Scratch:
+def new_room(kinds: int) -> Room:
     """Room for any lane."""
     whole = np.int64
-    return Scratch(
-        Hashed(
-            np.zeros(2 * MOST_LABELS, whole), np.full(2 * MOST_LABELS, -1), np.zeros(2 * MOST_LABELS, whole)
-        ),
+    return Room(
         Hashed(np.zeros(2 * MOST_FOUND, whole), np.full(2 * MOST_FOUND, -1), np.zeros(2 * MOST_FOUND, whole)),
-        Labels(
-            np.zeros(MOST_LABELS),
-            np.zeros(MOST_LABELS),
-            np.zeros(MOST_LABELS),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros((MOST_LABELS, rows), whole),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros(MOST_LABELS, whole),
-            np.zeros(MOST_LABELS, whole),
+        Draft(
+            np.zeros(kinds, whole),
+            np.zeros(kinds, whole),
+            np.zeros(MOST_DEPTH + 1, whole),
+            np.zeros(MOST_DEPTH + 1, whole),
+            np.zeros(RECIPE, whole),
         ),
-        Found(np.zeros(MOST_FOUND), np.zeros(MOST_FOUND, whole), np.zeros(MOST_FOUND, whole)),
-        np.zeros(MOST_CELLS + 1, whole),
-        np.zeros(LEAST_CELLS + 1),
+        np.zeros(kinds, whole),
+        np.zeros(MOST_FOUND),
+        np.zeros(MOST_FOUND),
+        np.zeros((MOST_FOUND, RECIPE), whole),
     )
 
 

@@ -20,20 +20,25 @@ def search(
     start: Ints,
     reduced: Floats,
     cost: Floats,
+    lower: Floats,
     use: Floats,
     slots: Floats,
     bound: float,
     room: float,
     most_steps: int,
     chosen: Ints,
-) -> int:
-    """Write the cheapest choice, leaving `chosen` where none fits; returns steps or OUT_OF_STEPS.
+) -> tuple[int, float]:
+    """Write the cheapest choice, leaving `chosen` where none fits.
 
     Args:
         start: first configuration of each lane, and one past the last.
+        reduced: of `lower`, which bounds the cost of what uses as much.
         bound: cost that no choice can undercut, from which reduced costs count.
         room: reduced costs that a choice may sum up to.
         chosen: any places on entry.
+
+    Returns:
+        Steps or OUT_OF_STEPS, and the least that any choice within `room` can cost, at most the cheapest's cost.
     """
     lanes, rows = len(start) - 1, len(slots)
     least = np.zeros((lanes + 1, rows))
@@ -43,7 +48,8 @@ def search(
     best = np.inf
     left = np.zeros((lanes + 1, rows))
     left[0] = slots
-    spent, costs = np.zeros(lanes + 1), np.zeros(lanes + 1)
+    spent, costs, lowers = np.zeros(lanes + 1), np.zeros(lanes + 1), np.zeros(lanes + 1)
+    lowest = np.inf
     at = start[:-1].copy()
     lane, steps = 0, 0
     while lane >= 0:
@@ -55,19 +61,22 @@ def search(
             continue
         steps += 1
         if steps > most_steps:
-            return OUT_OF_STEPS
+            return OUT_OF_STEPS, bound
         place = at[lane]
         fits = True
         for row in range(rows):
             left[lane + 1, row] = left[lane, row] - use[place, row]
             fits = fits and left[lane + 1, row] >= least[lane + 1, row]
         spent[lane + 1], costs[lane + 1] = spent[lane] + reduced[place], costs[lane] + cost[place]
+        lowers[lane + 1] = lowers[lane] + lower[place]
         if fits and lane + 1 < lanes:
             lane += 1
             continue
+        if fits:
+            lowest = min(lowest, lowers[lanes])
         if fits and costs[lanes] < best:
             best = costs[lanes]
             room = min(room, best - bound)
             chosen[:] = at
         at[lane] += 1
-    return steps
+    return steps, min(lowest, best)

@@ -9,16 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulery.optimizer.fill.kernel_compiled import (
-    BULK,
-    BULKS,
-    FIRST_SINGLE,
-    MOST_SINGLES,
-    NOTHING,
-    PARTIAL,
-    RECIPE,
-    SINGLES,
-)
+from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, NOTHING, PARTIAL, RECIPE
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.problem import Floats, Ints
 
@@ -68,14 +59,10 @@ def _of_pair(table: LaneTable, few: int, many: int, on: Ints, price: Floats) -> 
     left = rest - full * items.capacity[many]
     cost = items.idle[on] + price[on] + items.slope[on] * left[:, None]
     partial = on[np.where(items.capacity[on] >= left[:, None], cost, np.inf).argmin(axis=1)]
-    # The recipe has room for one item in bulk and for a list of single ones.
-    rare = np.minimum(parts, full)
-    keep = (rare <= MOST_SINGLES) & (full >= 0) & (items.capacity[partial] >= left)
+    keep = (full >= 0) & (items.capacity[partial] >= left)
     recipes = np.zeros((len(parts), RECIPE), dtype=np.int64)
-    is_few_bulk = parts > full
-    recipes[:, BULK] = np.where(is_few_bulk, few, many)
-    recipes[:, BULKS] = np.maximum(parts, full)
-    recipes[:, PARTIAL], recipes[:, SINGLES] = partial, rare
-    recipes[:, FIRST_SINGLE:] = np.where(is_few_bulk, many, few)[:, None]
+    recipes[:, PARTIAL] = partial
+    recipes[:, FIRST_ITEM], recipes[:, FIRST_COUNT] = few, parts
+    recipes[:, FIRST_ITEM + 1], recipes[:, FIRST_COUNT + 1] = many, np.maximum(full, 0)
     found: Ints = recipes[keep]
     return found

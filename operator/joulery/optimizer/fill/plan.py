@@ -40,7 +40,7 @@ class LanePlan:
     Attributes:
         groups: per lane, in the problem's order; empty if refused.
         cost_w: watts of the plan; NaN if refused.
-        bound_w: numerical lower bound of any plan's cost; NaN if refused.
+        bound_w: lower bound of any plan's cost, to rounding; NaN if refused.
         status: `OPTIMAL` where the gap asked for is reached.
         why: what stood in the way, in a sentence for people.
         engine: which engine made it.

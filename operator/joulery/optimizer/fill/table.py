@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulery.optimizer.fill.kernel import cheapest
-from joulery.optimizer.fill.kernel_compiled import (
-    BULK,
-    BULKS,
-    FIRST_SINGLE,
-    MOST_SINGLES,
-    PARTIAL,
-    RECIPE,
-    SINGLES,
-    Items,
-)
+from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PARTIAL, RECIPE, Items
 from joulery.optimizer.fill.kernel_envelope import envelopes
+from joulery.optimizer.fill.kernel_hull import Hulls, fill_hulls
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows
 from joulery.optimizer.problem import Floats, Ints
@@ -31,6 +24,7 @@ class LaneTable:
         position: of each lane in the problem.
         place: of each item in its lane as the caller gave it.
         items: for the kernel, cost in units of `unit_w`.
+        hulls: of their clocks.
         unit_w: watts, near what a lane costs, so that every cost is near one.
     """
 
@@ -39,6 +33,7 @@ class LaneTable:
     position: Ints
     place: Ints
     items: Items
+    hulls: Hulls
     unit_w: float
 
     @property
@@ -49,19 +44,26 @@ class LaneTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Configured:
-    """One configuration per entry: its lane, recipe (see `kernel`), cost and groups of GPUs per row."""
+    """One configuration per entry: its lane, recipe (see `kernel_compiled`), cost and groups of GPUs per row.
+
+    `lower` bounds the cost of any configuration of the lane with the same use, where that is known; else it is
+    the cost.
+    """
 
     lane: Ints
     recipe: Ints
     cost: Floats
     use: Floats
+    lower: Floats
 
     def __len__(self) -> int:
         return len(self.lane)
 
     def taken(self, places: Ints) -> Configured:
         """Some of them."""
-        return Configured(self.lane[places], self.recipe[places], self.cost[places], self.use[places])
+        return Configured(
+            self.lane[places], self.recipe[places], self.cost[places], self.use[places], self.lower[places]
+        )
 
 
 def lay_out(problem: LaneProblem) -> LaneTable:
@@ -89,7 +91,24 @@ def lay_out(problem: LaneProblem) -> LaneTable:
     envelopes(kind_at, capacity, idle, slope, upper, partial, piece_at)
     rows = binding_rows(packing_rows(problem.kinds, problem.supplies))
     items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
-    return LaneTable(problem, rows, position, place, items, unit_w)
+    hulls = _hulls(kind_at, items)
+    return LaneTable(problem, rows, position, place, items, hulls, unit_w)
+
+
+def _hulls(kind_at: Ints, items: Items) -> Hulls:
+    lanes, kinds, number = len(kind_at), kind_at.shape[1] - 1, len(items.kind)
+    hulls = Hulls(
+        at=np.zeros(lanes + 1, dtype=np.int64),
+        kind=np.zeros(number, dtype=np.int64),
+        length=np.zeros(number),
+        rise=np.zeros(number),
+        item=np.zeros(number, dtype=np.int64),
+        idle=np.zeros((lanes, kinds)),
+        idle_item=np.zeros((lanes, kinds), dtype=np.int64),
+        most=np.zeros((lanes, kinds)),
+    )
+    fill_hulls(kind_at, items.capacity, items.idle, items.idle + items.slope * items.capacity, hulls)
+    return hulls
 
 
 def _order(owner: Ints, kind: Ints, capacity: Floats) -> Ints | slice:
@@ -111,22 +130,19 @@ def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple
 
 def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     """Costs and use of recipes."""
-    count, item = entries(recipes)
+    count, item, is_full = entries(recipes)
     items = table.items
-    full = count * (items.idle[item] + items.slope[item] * items.capacity[item])
-    rest = 1.0 - (count * items.capacity[item]).sum(axis=1)
+    load = np.where(is_full, items.capacity[item], 0.0)
+    cost = (count * (items.idle[item] + items.slope[item] * load)).sum(axis=1)
+    rest = 1.0 - (count * load).sum(axis=1)
     partial = recipes[:, PARTIAL]
-    cost = full.sum(axis=1) + items.idle[partial] + items.slope[partial] * rest
+    cost = cost + items.idle[partial] + items.slope[partial] * rest
     per_instance = table.rows.per_instance
     use = np.einsum("ce,cer->cr", count, per_instance[items.kind[item]]) + per_instance[items.kind[partial]]
-    return Configured(lane, recipes, cost, use.astype(np.float64))
+    return Configured(lane, recipes, cost, use.astype(np.float64), cost)
 
 
-def entries(recipes: Ints) -> tuple[Ints, Ints]:
-    """Counts and items of the full instances, bulk first; unused places have count 0."""
-    places = np.arange(MOST_SINGLES)
-    is_used = places < recipes[:, SINGLES, None]
-    count = np.concatenate([recipes[:, BULKS, None], is_used.astype(np.int64)], axis=1)
-    singles = np.where(is_used, recipes[:, FIRST_SINGLE:], recipes[:, BULK, None])
-    item = np.concatenate([recipes[:, BULK, None], singles], axis=1)
-    return count, item
+def entries(recipes: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    """Counts and items of the instances beside the partial one, and which are full; unused places have count 0."""
+    item = recipes[:, FIRST_ITEM:FIRST_COUNT]
+    return recipes[:, FIRST_COUNT:], np.where(item < 0, ~item, item), item >= 0

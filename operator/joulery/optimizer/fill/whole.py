@@ -61,7 +61,7 @@ def _distinct(result: PriceResult, extra: Configured) -> tuple[Configured, Float
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     total: Floats = np.bincount(group.ravel(), weights=share).astype(np.float64)
     recipe = np.concatenate([seen.recipe, extra.recipe])
-    return Configured(lane[first], recipe[first], cost[first], use[first]), total
+    return Configured(lane[first], recipe[first], cost[first], use[first], cost[first]), total
 
 
 def _reduced(table: LaneTable, every: Configured, prices: Floats) -> Floats:
