@@ -23,6 +23,7 @@ def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
     )
     return strays or (
         *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _load(lane, groups)),
+        *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _rules(lane, groups)),
         *_packing(problem, plan),
         *_cost(problem, plan),
     )
@@ -38,6 +39,36 @@ def _load(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
     if not abs(carried - 1.0) <= RELATIVE_TOLERANCE * 10:
         found.append(f"lane {lane.key}: {carried} of its load is carried")
     return tuple(found)
+
+
+def _rules(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Fewest instances, and load carried by what is left when the largest ones are lost."""
+    found = []
+    instances = sum(group.instances for group in groups)
+    if instances < lane.fewest:
+        found.append(f"lane {lane.key}: {instances} instances, fewest {lane.fewest}")
+    if lane.lost:
+        boosted = sorted(
+            max(
+                float(c)
+                for c, kind in zip(lane.capacity, lane.kind, strict=True)
+                if kind == lane.kind[group.item]
+            )
+            for group in groups
+            for _ in range(group.instances)
+        )
+        left = math.fsum(boosted[: max(0, len(boosted) - lane.lost)])
+        if left < 1.0 - RELATIVE_TOLERANCE:
+            found.append(f"lane {lane.key}: {left} of its load is carried with {lane.lost} instances lost")
+    return tuple(found)
+
+
+def _switching_w(lane: Lane, groups: tuple[Group, ...]) -> float:
+    have = Counter(dict(lane.running))
+    want: Counter[int] = Counter()
+    for group in groups:
+        want[int(lane.kind[group.item])] += group.instances
+    return lane.start_w * (want - have).total() + lane.stop_w * (have - want).total()
 
 
 def _packing(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
@@ -62,6 +93,7 @@ def _cost(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
         for lane, groups in zip(problem.lanes, plan.groups, strict=True)
         for group in groups
     )
+    cost_w += math.fsum(_switching_w(n, groups) for n, groups in zip(problem.lanes, plan.groups, strict=True))
     slack_w = RELATIVE_TOLERANCE * max(1.0, abs(cost_w))
     found = []
     if not abs(plan.cost_w - cost_w) <= slack_w:  # true for NaN as well

@@ -17,12 +17,13 @@ from joulery.optimizer.fill.engine import (
     find_prices,
     joined,
 )
-from joulery.optimizer.fill.finish import finish, nearby_of, proven_values
+from joulery.optimizer.fill.finish import OF_GAP, finish, nearby_of
 from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, PARTIAL
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
 from joulery.optimizer.fill.plan import Group, LanePlan, RowPrice, refused, written
-from joulery.optimizer.fill.table import Configured, LaneTable, entries, lay_out, priced
+from joulery.optimizer.fill.pricing import priced, proven
+from joulery.optimizer.fill.table import Configured, LaneTable, entries, lay_out
 from joulery.optimizer.fill.whole import Chosen, choose_whole
 from joulery.optimizer.problem import Floats
 
@@ -60,8 +61,8 @@ def _whole(
     table: LaneTable, effort: Effort, result: PriceResult, time_limit_s: float
 ) -> tuple[Chosen | None, float]:
     """The best whole choice and a bound: by search where lanes are few, else by a small integer programme."""
-    at_best, value = priced(table, result.prices, effort.bound_cells)
-    value = proven_values(table, result.prices, value, effort.gap)
+    tolerance = OF_GAP * effort.gap * abs(result.bound) / table.lanes
+    at_best, value = proven(table, result.prices, effort.cells, tolerance)
     bound = float(value.sum() - table.rows.slots @ result.prices)
     instances = at_best.recipe[:, FIRST_COUNT:].sum() / table.lanes
     is_few = table.lanes <= MOST_SEARCHED
@@ -78,7 +79,7 @@ def _whole(
         finished = finish(table, result.prices, value, bound, chosen, effort.gap)
         return finished.chosen, finished.bound
     if table.lanes <= MOST_WIDENED:
-        near = nearby_of(table, result.prices, value, min(distance, WIDEST), effort.gap * bound / table.lanes)
+        near = nearby_of(table, result.prices, value, min(distance, WIDEST), tolerance)
         if near is not None:
             chosen = choose_whole(table, result, joined([extra, near]), INTEGER_GAP, time_limit_s)
     return chosen, bound
@@ -88,7 +89,7 @@ def _alternatives(
     table: LaneTable, effort: Effort, result: PriceResult, at_best: Configured, *, is_large: bool
 ) -> Configured:
     """Configurations beside those that the master has seen; mixtures too where a few lanes are large."""
-    is_mixed = is_large and table.lanes <= MOST_MIXED
+    is_mixed = is_large and table.lanes <= MOST_MIXED and not table.has_rules
     factors = (*ASIDE, *FURTHER_ASIDE) if is_mixed else ASIDE
     aside = [priced(table, result.prices * factor, effort.cells)[0] for factor in factors]
     tilts = _tilts(len(result.prices)) if is_mixed else []

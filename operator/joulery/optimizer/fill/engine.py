@@ -5,7 +5,7 @@
     lower bound          sum over lanes of min (cost + use prices)  -  slots prices
 
 In the loop that minimum is near-exact only, since the kernel keeps one label per cell; the bound that is reported
-takes a proven one at the final prices (see `finish.proven_values`).
+takes a proven one at the final prices (see `pricing.proven`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulery.optimizer.fill.table import Configured, LaneTable, priced
+from joulery.optimizer.fill.pricing import priced
+from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.lp import Columns, Master, MasterPoint
 from joulery.optimizer.problem import Floats
 
@@ -36,13 +37,11 @@ class Effort:
     Attributes:
         converged: master above bound, relative, at which the loop stops.
         cells: per instance in the loop.
-        bound_cells: per instance at the final prices, from which the bound is proven.
         gap: cost above bound, relative, that is good enough.
     """
 
     converged: float
     cells: float
-    bound_cells: float
     gap: float
 
 
@@ -60,10 +59,10 @@ class PriceResult:
 def effort_for(lanes: int, items: int) -> Effort:
     """Finer for few lanes, whose integer gap is wide anyway; coarser for many."""
     if lanes <= 30:
-        return Effort(1e-4, 48.0, 400.0, 1e-5 if items <= FEW_ITEMS * lanes else 1e-3)
+        return Effort(1e-4, 48.0, 1e-5 if items <= FEW_ITEMS * lanes else 1e-3)
     if lanes <= 150:
-        return Effort(1e-5, 96.0, 400.0, 3e-4)
-    return Effort(1e-4, 32.0, 200.0, 5e-4) if lanes <= 2000 else Effort(1e-4, 16.0, 64.0, 5e-4)
+        return Effort(1e-5, 96.0, 3e-4)
+    return Effort(1e-4, 32.0, 5e-4) if lanes <= 2000 else Effort(1e-4, 16.0, 5e-4)
 
 
 def find_prices(table: LaneTable, effort: Effort, start: Floats | None) -> PriceResult | None:

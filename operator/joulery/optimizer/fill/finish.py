@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulery.optimizer.fill.engine import joined
-from joulery.optimizer.fill.kernel_nearby import least_values, nearby
+from joulery.optimizer.fill.kernel_nearby import Search, nearby
 from joulery.optimizer.fill.kernel_room import TOO_MANY, new_room
-from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, search
+from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, cheapest_choice
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.fill.whole import Chosen
 from joulery.optimizer.problem import Floats, Ints
@@ -26,8 +26,8 @@ FIRST_SLACK, MOST_SLACK = 3e-3, 0.2
 WIDER = 2.0
 MOST_ROUNDS = 7
 MOST_STEPS = 300_000
-# Of one lane: to find all near ones, and to prove the cheapest.
-MOST_SHAPES, MOST_SHAPES_TO_PROVE = 100_000, 10_000
+# Of one lane, to look at.
+MOST_SHAPES = 100_000
 # Share of the gap asked for that a lane's clocks may be from the best ones.
 OF_GAP = 0.2
 # Of the limit, so that rounding does not drop a configuration of the plan at hand.
@@ -92,7 +92,8 @@ def nearby_of(
     parts: list[Configured] = []
     for lane in range(table.lanes):
         most = float(value[lane]) + slack
-        number = nearby(table.items, table.hulls, price, lane, groups_of, most, tolerance, MOST_SHAPES, room)
+        search = Search(lane, price, groups_of, tolerance, False)
+        number = nearby(table.searched, search, most, MOST_SHAPES, room)
         if number == TOO_MANY:
             return None
         if not np.isfinite(room.cost[:number]).all():
@@ -101,16 +102,6 @@ def nearby_of(
         found = replace(found, lower=found.cost - (room.cost[:number] - room.lower[:number]))
         parts.append(found.taken(_undominated(found)))
     return joined(parts)
-
-
-def proven_values(table: LaneTable, prices: Floats, value: Floats, gap: float) -> Floats:
-    """Lower bounds of each lane's least priced cost, near what is known to be reached."""
-    price = table.rows.per_instance @ prices
-    proven = np.zeros(table.lanes)
-    known, tolerance = value * (1.0 + ROUNDING), OF_GAP * gap * float(value.mean())
-    room = new_room(len(price))
-    least_values(table.items, table.hulls, price, known, tolerance, MOST_SHAPES_TO_PROVE, room, proven)
-    return np.minimum(proven, value)
 
 
 def _row_keys(rows: int) -> Ints:
@@ -155,7 +146,7 @@ def _best(
     start = np.concatenate([[0], np.cumsum(counts[rank])])
     places = np.full(table.lanes, -1)
     slots = table.rows.slots.astype(np.float64)
-    steps, lowest = search(
+    steps, lowest = cheapest_choice(
         start, reduced, every.cost, every.lower, every.use, slots, bound, slack, MOST_STEPS, places
     )
     known = None if steps == OUT_OF_STEPS else float(lowest)

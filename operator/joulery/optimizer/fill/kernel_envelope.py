@@ -56,7 +56,9 @@ def _envelope(
     rest = 0.0
     current = _cheapest_above(first, last, rest, capacity, idle, slope)
     while current >= 0:
-        if current >= calm:
+        # Items before the calm ones may have higher idle cost and less slope, as long as they carry the rest.
+        is_calm = current >= calm and (calm == first or rest >= capacity[calm - 1])
+        if is_calm:
             end, following = capacity[current], current + 1 if current + 1 < last else -1
         else:
             end, following = _crossing(first, last, rest, current, capacity, idle, slope)
@@ -64,7 +66,7 @@ def _envelope(
             upper[at], item[at] = end, current
             at += 1
         rest = max(rest, end)
-        if following < 0 and current < calm:
+        if following < 0 and not is_calm:
             following = _cheapest_above(first, last, rest, capacity, idle, slope)
         current = following
     return at

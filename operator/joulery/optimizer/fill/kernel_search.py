@@ -16,7 +16,7 @@ OUT_OF_STEPS = -1
 
 
 @compiled
-def search(
+def cheapest_choice(
     start: Ints,
     reduced: Floats,
     cost: Floats,

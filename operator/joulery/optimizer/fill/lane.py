@@ -22,6 +22,11 @@ class Lane:
         capacity: share of the lane's planned load that one instance carries within its objectives.
         idle_w: watts without load.
         full_w: watts at `capacity`; affine in between.
+        fewest: instances, also without load.
+        lost: instances that may be lost, whichever; the others carry the load at their kinds' highest clocks.
+        start_w: cost of an instance that does not run yet, in watts over the horizon.
+        stop_w: cost of one that runs and is given up.
+        running: `(kind, instances)` that run now.
     """
 
     key: str
@@ -30,6 +35,11 @@ class Lane:
     capacity: Floats
     idle_w: Floats
     full_w: Floats
+    fewest: int = 1
+    lost: int = 0
+    start_w: float = 0.0
+    stop_w: float = 0.0
+    running: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -39,7 +39,7 @@ class LanePlan:
 
     Attributes:
         groups: per lane, in the problem's order; empty if refused.
-        cost_w: watts of the plan; NaN if refused.
+        cost_w: watts of the plan with what starts and stops cost; NaN if refused.
         bound_w: lower bound of any plan's cost, to rounding; NaN if refused.
         status: `OPTIMAL` where the gap asked for is reached.
         why: what stood in the way, in a sentence for people.
@@ -70,11 +70,23 @@ def written(
         for lane, chosen in zip(problem.lanes, groups, strict=True)
         for group in chosen
     )
+    cost_w += math.fsum(
+        switching_w(problem, lane, chosen) for lane, chosen in zip(problem.lanes, groups, strict=True)
+    )
     bound_w = min(bound_w, cost_w)
     is_close = cost_w - bound_w <= gap * cost_w
     status = SolveStatus.OPTIMAL if is_close else SolveStatus.FEASIBLE
     why = "supply binding" if is_close else f"{(cost_w - bound_w) / cost_w:.2%} above the bound"
     return LanePlan(groups, cost_w, bound_w, status, why, engine)
+
+
+def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> float:
+    """Cost of getting from what a lane runs to a plan."""
+    running = dict(lane.running)
+    more = [-running.get(kind, 0) for kind in range(len(problem.kinds))]
+    for group in groups:
+        more[int(lane.kind[group.item])] += group.instances
+    return sum(lane.start_w * max(0, n) + lane.stop_w * max(0, -n) for n in more)
 
 
 def _dynamic_w(lane: Lane, group: Group) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from joulery.optimizer.fill.checker import check_lanes
-from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
 from joulery.optimizer.problem import Floats
 from joulery.optimizer.solution import SolveStatus
@@ -74,6 +75,17 @@ def lane_faults(problem: LaneProblem) -> Iterator[str]:
             yield f"lane {lane.key}: full watts below idle watts"
         elif not (lane.kind.min() >= 0 and lane.kind.max() < len(problem.kinds)):
             yield f"lane {lane.key}: an item names a kind outside 0..{len(problem.kinds) - 1}"
+        else:
+            yield from _rule_faults(lane, len(problem.kinds))
+
+
+def _rule_faults(lane: Lane, kinds: int) -> Iterator[str]:
+    if lane.fewest < 0 or lane.lost < 0:
+        yield f"lane {lane.key}: fewest and lost instances must not be negative"
+    if not all(0.0 <= watts < math.inf for watts in (lane.start_w, lane.stop_w)):
+        yield f"lane {lane.key}: costs of starts and stops must be finite and not negative"
+    if not all(0 <= kind < kinds and instances >= 0 for kind, instances in lane.running):
+        yield f"lane {lane.key}: what runs names a kind outside 0..{kinds - 1} or fewer than no instances"
 
 
 def _is_sound(values: Floats) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulery.optimizer.fill.kernel import cheapest
-from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PARTIAL, RECIPE, Items
+from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PARTIAL, Items
 from joulery.optimizer.fill.kernel_envelope import envelopes
 from joulery.optimizer.fill.kernel_hull import Hulls, fill_hulls
-from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.kernel_nearby import Lanes
+from joulery.optimizer.fill.kernel_rules import Rules
+from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows
 from joulery.optimizer.problem import Floats, Ints
 
@@ -24,7 +25,8 @@ class LaneTable:
         position: of each lane in the problem.
         place: of each item in its lane as the caller gave it.
         items: for the kernel, cost in units of `unit_w`.
-        hulls: of their clocks.
+        rules: of the lanes, cost likewise.
+        searched: both as the search for shapes sees them.
         unit_w: watts, near what a lane costs, so that every cost is near one.
     """
 
@@ -33,13 +35,20 @@ class LaneTable:
     position: Ints
     place: Ints
     items: Items
-    hulls: Hulls
+    rules: Rules
+    searched: Lanes
     unit_w: float
 
     @property
     def lanes(self) -> int:
         """How many."""
         return len(self.items.start) - 1
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether any lane asks more of its instances than to carry its load."""
+        rules = self.rules
+        return bool((rules.fewest > 1).any() or rules.lost.any() or rules.start.any() or rules.stop.any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +100,27 @@ def lay_out(problem: LaneProblem) -> LaneTable:
     envelopes(kind_at, capacity, idle, slope, upper, partial, piece_at)
     rows = binding_rows(packing_rows(problem.kinds, problem.supplies))
     items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
-    hulls = _hulls(kind_at, items)
-    return LaneTable(problem, rows, position, place, items, hulls, unit_w)
+    asked = _rules(problem, lanes, unit_w)
+    full_cost = items.idle + items.slope * items.capacity
+    searched = Lanes(items, _hulls(kind_at, items, full_cost), asked, full_cost)
+    return LaneTable(problem, rows, position, place, items, asked, searched, unit_w)
 
 
-def _hulls(kind_at: Ints, items: Items) -> Hulls:
+def _rules(problem: LaneProblem, lanes: list[Lane], unit_w: float) -> Rules:
+    running = np.zeros((len(lanes), len(problem.kinds)), dtype=np.int64)
+    for place, lane in enumerate(lanes):
+        for kind, instances in lane.running:
+            running[place, kind] = instances
+    return Rules(
+        np.array([lane.fewest for lane in lanes], dtype=np.int64),
+        np.array([lane.lost for lane in lanes], dtype=np.int64),
+        np.array([lane.start_w for lane in lanes]) / unit_w,
+        np.array([lane.stop_w for lane in lanes]) / unit_w,
+        running,
+    )
+
+
+def _hulls(kind_at: Ints, items: Items, full_cost: Floats) -> Hulls:
     lanes, kinds, number = len(kind_at), kind_at.shape[1] - 1, len(items.kind)
     hulls = Hulls(
         at=np.zeros(lanes + 1, dtype=np.int64),
@@ -107,7 +132,7 @@ def _hulls(kind_at: Ints, items: Items) -> Hulls:
         idle_item=np.zeros((lanes, kinds), dtype=np.int64),
         most=np.zeros((lanes, kinds)),
     )
-    fill_hulls(kind_at, items.capacity, items.idle, items.idle + items.slope * items.capacity, hulls)
+    fill_hulls(kind_at, items.capacity, items.idle, full_cost, hulls)
     return hulls
 
 
@@ -119,17 +144,8 @@ def _order(owner: Ints, kind: Ints, capacity: Floats) -> Ints | slice:
     return slice(None) if (rises | ~same).all() else np.lexsort((capacity, kind, owner))
 
 
-def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple[Configured, Floats]:
-    """Each lane's cheapest configuration at prices per packing row, and its priced cost."""
-    price = table.rows.per_instance @ prices
-    recipes = np.zeros((table.lanes, RECIPE), dtype=np.int64)
-    value = np.zeros(table.lanes)
-    cheapest(table.items, price.astype(np.float64), cells_per_instance, recipes, value)
-    return configured(table, np.arange(table.lanes), recipes), value
-
-
 def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
-    """Costs and use of recipes."""
+    """Costs and use of recipes, getting there included."""
     count, item, is_full = entries(recipes)
     items = table.items
     load = np.where(is_full, items.capacity[item], 0.0)
@@ -139,7 +155,19 @@ def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     cost = cost + items.idle[partial] + items.slope[partial] * rest
     per_instance = table.rows.per_instance
     use = np.einsum("ce,cer->cr", count, per_instance[items.kind[item]]) + per_instance[items.kind[partial]]
+    if table.has_rules:
+        cost = cost + _switching(table.rules, lane, items.kind[item], count, items.kind[partial])
     return Configured(lane, recipes, cost, use.astype(np.float64), cost)
+
+
+def _switching(rules: Rules, lane: Ints, kind: Ints, count: Ints, partial: Ints) -> Floats:
+    counts = np.zeros((len(lane), rules.running.shape[1]), dtype=np.int64)
+    np.add.at(counts, (np.arange(len(lane))[:, None], kind), count)
+    np.add.at(counts, (np.arange(len(lane)), partial), 1)
+    more = counts - rules.running[lane]
+    starts, stops = np.maximum(more, 0).sum(axis=1), np.maximum(-more, 0).sum(axis=1)
+    cost: Floats = rules.start[lane] * starts + rules.stop[lane] * stops
+    return cost
 
 
 def entries(recipes: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:

@@ -6,7 +6,8 @@
     textbook-partial     min w z + a y + b x    sum of C z + x per lane = 1,  sum of y per lane <= 1,
                          x_o <= min(C_o, 1) y_o,  t (z + y) <= slots
 
-The second has the same optimum: with affine power all instances of a lane but one are full in some optimum.
+The second has the same optimum: with affine power all instances of a lane but one are full in some optimum. It
+knows no rules of lanes (see `textbook_rules`); a problem with any takes the first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import Group, LanePlan, refused, written
+from joulery.optimizer.fill.textbook_rules import Rows, most_instances, rule_rows
 from joulery.optimizer.lp import PRIMAL_FEASIBLE, quiet
 from joulery.optimizer.packing import packing_rows
 from joulery.optimizer.problem import Floats, Ints
@@ -26,6 +28,8 @@ from joulery.optimizer.problem import Floats, Ints
 # Relative gap asked for: an oracle has to be nearer than what is held against it.
 GAP = 1e-6
 LEAST_INSTANCES = 0.5
+# Of a lane's load; less than this is what rounding left, of an instance that is kept without load.
+LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +42,7 @@ class _Items:
     groups: NDArray[np.float64]
     slots: Ints
     unit_w: float
+    most: Floats
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -48,7 +53,9 @@ def by_textbook(problem: LaneProblem, time_limit_s: float, *, has_one_partial: b
     engine = "textbook-partial" if has_one_partial else "textbook"
     items = _items(problem)
     lanes = len(problem.lanes)
-    model = _partial_model(items, lanes) if has_one_partial else _plain_model(items, lanes)
+    rules = rule_rows(problem, 2 * len(items), items.unit_w)
+    has_one_partial = has_one_partial and not rules.least
+    model = _partial_model(items, lanes) if has_one_partial else _plain_model(items, lanes, rules)
     highs = quiet()
     highs.setOptionValue("mip_rel_gap", GAP)
     highs.setOptionValue("time_limit", time_limit_s)
@@ -57,7 +64,7 @@ def by_textbook(problem: LaneProblem, time_limit_s: float, *, has_one_partial: b
         return refused("HiGHS ended in an error", engine)
     if highs.getInfo().primal_solution_status != PRIMAL_FEASIBLE:
         return refused(f"HiGHS has no plan: {highs.getModelStatus()}", engine)
-    point = np.array(highs.getSolution().col_value)
+    point = np.array(highs.getSolution().col_value)[: (3 if has_one_partial else 2) * len(items)]
     groups = _groups(items, lanes, point, has_one_partial=has_one_partial)
     bound_w = float(highs.getInfo().mip_dual_bound) * items.unit_w
     return written(problem, groups, bound_w, gap=2 * GAP, engine=engine)
@@ -78,11 +85,12 @@ def _items(problem: LaneProblem) -> _Items:
         groups=rows.per_instance[np.concatenate([lane.kind for lane in lanes])].astype(np.float64),
         slots=rows.slots,
         unit_w=unit_w,
+        most=np.concatenate([most_instances(lane) for lane in lanes]),
     )
 
 
-def _plain_model(items: _Items, lanes: int) -> highspy.HighsLp:
-    """Columns n then x; rows lanes, links, packing."""
+def _plain_model(items: _Items, lanes: int, rules: Rows) -> highspy.HighsLp:
+    """Columns n then x, then those of the rules; rows lanes, links, packing, rules."""
     number = len(items)
     from scipy import sparse  # type: ignore[import-untyped]
 
@@ -95,12 +103,25 @@ def _plain_model(items: _Items, lanes: int) -> highspy.HighsLp:
         ],
         format="csc",
     )
+    row, column, value = zip(*rules.entries, strict=True) if rules.entries else ((), (), ())
+    new = len(rules.cost)
+    beneath = sparse.csr_array(
+        (np.array(value, dtype=np.float64), (np.array(row, dtype=int), np.array(column, dtype=int))),
+        shape=(len(rules.least), 2 * number + new),
+    )
+    beside = sparse.csr_array((matrix.shape[0], new))
+    matrix = sparse.vstack([sparse.hstack([matrix, beside]), beneath], format="csc")
     infinite = highspy.kHighsInf
-    lower = np.concatenate([np.ones(lanes), np.full(number + len(items.slots), -infinite)])
-    upper = np.concatenate([np.ones(lanes), np.zeros(number), items.slots])
-    whole = np.arange(2 * number) < number
-    columns_upper = np.concatenate([np.ceil(1.0 / items.capacity), np.minimum(1.0, np.full(number, 1.0))])
-    return _model(matrix, np.concatenate([items.idle, items.slope]), columns_upper, lower, upper, whole)
+    lower = np.concatenate([np.ones(lanes), np.full(number + len(items.slots), -infinite), rules.least])
+    upper = np.concatenate(
+        [np.ones(lanes), np.zeros(number), items.slots, np.full(len(rules.least), infinite)]
+    )
+    whole = np.concatenate([np.arange(2 * number) < number, np.array(rules.is_whole, dtype=bool)])
+    most = np.where(rules.is_whole, 1.0, infinite)
+    columns_upper = np.concatenate([items.most, np.ones(number), most])
+    return _model(
+        matrix, np.concatenate([items.idle, items.slope, rules.cost]), columns_upper, lower, upper, whole
+    )
 
 
 def _partial_model(items: _Items, lanes: int) -> highspy.HighsLp:
@@ -157,7 +178,8 @@ def _groups(
         if full[o] > LEAST_INSTANCES:
             found[lane].append((place, int(full[o]), capacity))
         if odd[o] > LEAST_INSTANCES:
-            found[lane].append((place, int(odd[o]), min(capacity, float(load[o] / odd[o]))))
+            share = float(load[o] / odd[o])
+            found[lane].append((place, int(odd[o]), min(capacity, share) if share > LEAST_SHARE else 0.0))
     return tuple(_scaled(groups) for groups in found)
 
 
@@ -165,7 +187,11 @@ def _scaled(groups: list[tuple[int, int, float]]) -> tuple[Group, ...]:
     """Shares that carry exactly one: what rounding left over goes where there is room."""
     shares = [share for _, _, share in groups]
     over = sum(n * share for _, n, share in groups) - 1.0
-    last = min(range(len(groups)), key=lambda g: (groups[g][1], shares[g])) if groups else -1
+    last = (
+        min(range(len(groups)), key=lambda g: (shares[g] < LEAST_SHARE, groups[g][1], shares[g]))
+        if groups
+        else -1
+    )
     if groups:
         shares[last] -= over / groups[last][1]
     return tuple(Group(item, n, share) for (item, n, _), share in zip(groups, shares, strict=True))

@@ -1,0 +1,82 @@
+"""What lanes ask of their instances, as rows beneath the textbook model's own.
+
+fewest     sum of n >= fewest
+lost       for one kind j:  sum of n min(C_k, C_j) >= (1 + s C_j) q_j,  sum of q_j >= 1       (see `kernel_rules`)
+switching  up_k >= n_k - running_k,  down_k >= running_k - n_k
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.problem import Floats
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows `sum of value x >= least` over the model's columns and new ones, each with cost, whether it is whole."""
+
+    columns: int
+    entries: list[tuple[int, int, float]] = field(default_factory=list)
+    least: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    is_whole: list[bool] = field(default_factory=list)
+
+    def add(self, entries: list[tuple[int, float]], least: float) -> None:
+        """One more row of `(column, value)`."""
+        self.entries += [(len(self.least), column, value) for column, value in entries]
+        self.least.append(least)
+
+    def column(self, cost: float, *, is_whole: bool) -> int:
+        """One more column."""
+        self.cost.append(cost)
+        self.is_whole.append(is_whole)
+        return self.columns + len(self.cost) - 1
+
+
+def rule_rows(problem: LaneProblem, columns: int, unit_w: float) -> Rows:
+    """Rows of all lanes; an item's instances are the column of its place among all items."""
+    rows, first = Rows(columns), 0
+    for lane in problem.lanes:
+        places = list(range(first, first + len(lane)))
+        first += len(lane)
+        if lane.fewest > 1:
+            rows.add([(place, 1.0) for place in places], float(lane.fewest))
+        if lane.lost:
+            _add_lost(rows, lane, places)
+        if lane.start_w or lane.stop_w:
+            _add_switching(rows, lane, places, len(problem.kinds), unit_w)
+    return rows
+
+
+def most_instances(lane: Lane) -> Floats:
+    """Of each item, more than any plan has use for."""
+    needed = np.ceil((1.0 + lane.lost * lane.capacity.max()) / lane.capacity)
+    most: Floats = needed + float(lane.fewest if lane.fewest > 1 else 0)
+    return most
+
+
+def _add_lost(rows: Rows, lane: Lane, places: list[int]) -> None:
+    kinds = lane.kind.tolist()
+    most = {kind: float(lane.capacity[lane.kind == kind].max()) for kind in set(kinds)}
+    chosen = []
+    for least in sorted(set(most.values())):
+        column = rows.column(0.0, is_whole=True)
+        chosen.append((column, 1.0))
+        values = [(place, min(most[kind], least)) for place, kind in zip(places, kinds, strict=True)]
+        rows.add([*values, (column, -(1.0 + lane.lost * least))], 0.0)
+    rows.add(chosen, 1.0)
+
+
+def _add_switching(rows: Rows, lane: Lane, places: list[int], kinds: int, unit_w: float) -> None:
+    running = dict(lane.running)
+    for kind in range(kinds):
+        of_kind = [place for place, k in zip(places, lane.kind.tolist(), strict=True) if k == kind]
+        up = rows.column(lane.start_w / unit_w, is_whole=False)
+        down = rows.column(lane.stop_w / unit_w, is_whole=False)
+        present = float(running.get(kind, 0))
+        rows.add([(up, 1.0), *((place, -1.0) for place in of_kind)], -present)
+        rows.add([(down, 1.0), *((place, 1.0) for place in of_kind)], present)
