@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations_with_replacement
+from typing import TypedDict, Unpack
 
 import numpy as np
 import pytest
@@ -24,6 +25,22 @@ solver = settings(
 )
 KINDS = (Kind("H100", 1), Kind("H100", 2))
 MOST_TRIED = 5
+
+
+class Asked(TypedDict, total=False):
+    """What a lane asks beside carrying its load."""
+
+    fewest: int
+    lost: int
+    start_w: float
+    stop_w: float
+    running: tuple[tuple[int, int], ...]
+
+
+def asking(lane: Lane, **asked: Unpack[Asked]) -> Lane:
+    names = ("key", "kind", "clock_mhz", "capacity", "idle_w", "full_w")
+    key, kind, clock_mhz, capacity, idle_w, full_w = (getattr(lane, name) for name in names)
+    return Lane(key, kind, clock_mhz, capacity, idle_w, full_w, **asked)
 
 
 def random_lane(rng: np.random.Generator, *, fewest: int, lost: int, start_w: float) -> Lane:
@@ -92,11 +109,11 @@ def test_one_lane_costs_what_trying_everything_finds(
         assert plan.bound_w <= tried * (1 + 1e-9)
 
 
-def ruled(problem: LaneProblem, seed: int, room: int, **rules: int | float) -> LaneProblem:
+def ruled(problem: LaneProblem, seed: int, room: int, **rules: Unpack[Asked]) -> LaneProblem:
     """All lanes with these rules and something that runs, on more GPUs."""
     rng = np.random.default_rng(seed)
     lanes = tuple(
-        replace(lane, **rules, running=((int(rng.choice(lane.kind)), int(rng.integers(0, 4))),))
+        asking(lane, **rules, running=((int(rng.choice(lane.kind)), int(rng.integers(0, 4))),))
         for lane in problem.lanes
     )
     supplies = tuple(
@@ -105,7 +122,7 @@ def ruled(problem: LaneProblem, seed: int, room: int, **rules: int | float) -> L
     return LaneProblem(problem.kinds, lanes, supplies)
 
 
-RULES: list[dict[str, int | float]] = [
+RULES: list[Asked] = [
     {"fewest": 2},
     {"lost": 1},
     {"start_w": 300.0, "stop_w": 50.0},
@@ -115,7 +132,7 @@ RULES: list[dict[str, int | float]] = [
 
 @pytest.mark.parametrize("rules", RULES, ids="+".join)
 @pytest.mark.parametrize("seed", range(4))
-def test_lanes_together_cost_what_the_textbook_model_says(seed: int, rules: dict[str, int | float]) -> None:
+def test_lanes_together_cost_what_the_textbook_model_says(seed: int, rules: Asked) -> None:
     problem = ruled(fill(drawn(Case(3, 2, 4), seed)), seed, 2, **rules)
     prices = solve_lanes(problem)
     full = solve_lanes(problem, engine="textbook", time_limit_s=20.0)
@@ -145,8 +162,8 @@ def test_what_runs_is_kept_where_a_start_costs_more_than_it_saves() -> None:
     assert solve_lanes(dear).groups == ((Group(0, 1, 1.0),),)
 
 
-def broken(problem: LaneProblem, plan: LanePlan, **rules: int | float) -> tuple[str, ...]:
-    return check_lanes(replace(problem, lanes=tuple(replace(n, **rules) for n in problem.lanes)), plan)
+def broken(problem: LaneProblem, plan: LanePlan, **rules: Unpack[Asked]) -> tuple[str, ...]:
+    return check_lanes(replace(problem, lanes=tuple(asking(n, **rules) for n in problem.lanes)), plan)
 
 
 def test_the_checker_sees_rules_that_are_not_kept() -> None:
@@ -165,10 +182,8 @@ def test_the_checker_sees_rules_that_are_not_kept() -> None:
         ({"running": ((99, 1),)}, "lane pool-0000: what runs names a kind outside 0..3"),
     ],
 )
-def test_bad_rules_are_named_with_their_lane(
-    rules: dict[str, int | float | tuple[tuple[int, int], ...]], why: str
-) -> None:
+def test_bad_rules_are_named_with_their_lane(rules: Asked, why: str) -> None:
     problem = fill(drawn(Case(1, 1, 4), 1))
-    plan = solve_lanes(replace(problem, lanes=(replace(problem.lanes[0], **rules),)))
+    plan = solve_lanes(replace(problem, lanes=(asking(problem.lanes[0], **rules),)))
     assert plan.status is SolveStatus.REFUSED
     assert why in plan.why
