@@ -19,9 +19,9 @@ SOLVER = "solver at its limit or failing"
 HOUR_S = 3600
 # GPUs are plenty here, so that no solver would be asked.
 ASKED = "import joulery.optimizer.solve as solve\nsolve._separable = lambda *_: None\n"
-FAILS = "def least_cost(*_):\n    raise RuntimeError('synthesised failure')\n"
-HANGS = "import time\ndef least_cost(*_):\n    time.sleep(1e6)\n"
-REPLACED = "solve.least_cost = least_cost\n"
+FAILS = "def run(*_):\n    raise RuntimeError('synthesised failure')\n"
+HANGS = "import time\ndef run(*_):\n    time.sleep(1e6)\n"
+REPLACED = "import highspy\nhighspy.Highs.run = run\n"
 
 
 def _killed(scene: Scene) -> None:
