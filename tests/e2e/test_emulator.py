@@ -31,6 +31,7 @@ pytestmark = pytest.mark.e2e
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 PODS = "/api/v1/namespaces/default/pods"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 POOL = "default/chat"
 
 
@@ -284,6 +285,23 @@ async def test_a_pod_whose_arguments_do_not_fit_its_gpus_never_becomes_ready_and
         return ""
 
     assert "--tensor-parallel-size is 4, but the pod has 2 GPUs" in await eventually(complaint, "a message")
+
+
+async def test_the_lease_of_a_node_made_anew_belongs_to_it(world: EmulatedWorld, api: ApiServer) -> None:
+    """One of the node before would be collected as garbage, and the node be called not ready."""
+    node = world.nodes[1]
+    labels = (await api.get(node.path))["metadata"]["labels"]
+    await api.delete(node.path)
+    await api.delete(f"{LEASES}/{node.name}")
+    fresh = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": labels}}
+    uid = (await api.create("/api/v1/nodes", fresh))["metadata"]["uid"]
+
+    async def owned() -> bool:
+        leases = (await api.get(LEASES))["items"]
+        owners = [o["uid"] for x in leases for o in x["metadata"].get("ownerReferences", ())]
+        return uid in owners
+
+    await eventually(owned, "a lease of the new node")
 
 
 async def test_a_world_leaves_nothing_of_its_own_behind_and_foreign_nodes_alone(

@@ -201,4 +201,6 @@ class NodeObjects:
         try:
             await self._server.patch(f"{_LEASES}/{node.name}", {"spec": lease["spec"]}, MERGE_PATCH)
         except NotFoundError:
-            await self._server.create(_LEASES, lease)
+            # A lease of a node that was deleted and made anew would be collected as garbage again and again.
+            self._uids[node.name] = str((await self._server.get(node.path))["metadata"]["uid"])
+            await self._server.create(_LEASES, lease_manifest(node, self._uids[node.name]))
