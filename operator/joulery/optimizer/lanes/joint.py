@@ -56,7 +56,7 @@ def lanes_within(
     """The lanes whose joint plan sheds least by priority, then costs least; never worse than a fixed policy's.
 
     Args:
-        rest: everything else, with the supply that all share.
+        rest: everything else, with the supply that all share; its quotas bind its own pools.
         key: of the pool; its lanes are `key/members`.
         weight: of the pool against the others.
         time_limit_s: for each partition that is solved with the rest.
@@ -127,7 +127,7 @@ def _solved(
         lane_block(f"{key}/{lane.name}", weight, _load_of(request, lane), costs, len(rest.kinds))
         for lane in loaded
     )
-    problem = Problem((*rest.kinds, *kinds), (*rest.pools, *blocks), rest.supplies)
+    problem = replace(rest, kinds=(*rest.kinds, *kinds), pools=(*rest.pools, *blocks))
     solution = solve(problem, time_limit_s=time_limit_s)
     shares = solution.shed[len(rest.pools) :] if solution.is_plan else (1.0,) * len(loaded)
     shed_rps = sum(share * lane.rate_rps for share, lane in zip(shares, loaded, strict=True))

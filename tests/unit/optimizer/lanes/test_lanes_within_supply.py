@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from joulery.optimizer.lanes.joint import JointLanes, lanes_within
 from joulery.optimizer.lanes.partition import partition
 from joulery.optimizer.lanes.pricing import PointLaneCosts
 from joulery.optimizer.lanes.request import ClassLoad, LanePolicy, LaneRequest
-from joulery.optimizer.problem import Kind, PoolBlock, Problem, supply_of
+from joulery.optimizer.problem import GpuQuota, Kind, PoolBlock, Problem, supply_of
 from joulery.optimizer.solution import SolveStatus
 from joulery.serving.class_mix import Lengths, of_rates
 from joulery.serving.mix import LengthMix
@@ -91,6 +93,14 @@ def test_a_pool_that_comes_first_keeps_its_gpus_and_one_that_comes_last_gives_th
     first, last = (solved(nodes(8, pools=(other(weight, 4, 900.0),))) for weight in (2.0, 0.5))
     assert first.solution.shed[0] == 0.0 and first.shed_rps == pytest.approx(12.0)
     assert last.solution.shed[0] == 1.0 and last.shed_rps < 12.0
+
+
+def test_the_quota_of_the_others_holds_beside_lanes() -> None:
+    bound = nodes(8, 8, pools=(other(2.0, 4, 900.0),))
+    kinds, quotas = (Kind(H100, 2, "team"),), (GpuQuota("team", 6),)
+    found = solved(replace(bound, kinds=kinds, quotas=quotas, max_starts=3))
+    assert (found.problem.quotas, found.problem.max_starts) == (quotas, 3)
+    assert found.solution.shed[0] == 1.0
 
 
 def test_a_fault_of_the_rest_is_a_refusal_and_no_exception() -> None:
