@@ -32,6 +32,7 @@ from joulery.planner.pricing import PointSource
 from joulery.planner.reshard import next_steps
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.supply import FreeGpus
+from joulery.planner.terms import Terms
 from joulery.planner.view import PoolView, view_pools
 from joulery.serving.parameters import EngineProfile
 
@@ -81,7 +82,6 @@ def decide(
     followed_keys = {v.key for v in views if is_followed(v.pool)}
     written = tuple(c for c in changes if c.pool not in followed_keys)
     # 4. Tell: the agents, the users, and the next call.
-    is_epoch = terms is not None and terms.kind is PlanKind.EPOCH
     return Decision(
         plan=plan,
         changes=written,
@@ -89,17 +89,25 @@ def decide(
         directives=directives(fleet, views, plan),
         findings=_findings(views, plan, fleet, planned, changes, waits, profile_problems or {}),
         decisions=_told(views, planned, changes, waits, calls),
-        history=History(
-            pools={v.key: v.past for v in views},
-            memories=history.memories,
-            plan=plan,
-            last_epoch_s=now_s if is_epoch else history.last_epoch_s,
-            last_poll_s=now_s,
-        ),
+        history=_next_history(history, views, plan, terms, now_s),
         step_id=_step_id(plan, views, written),
         notices={key: (*told, *_called(calls, key)) for key, told in notices.items()},
         holds={(v.key, s.variant): s.hold for v in views for s in v.state.variants if s.hold is not None},
         adoptions=adoptions(aimed, written),
+    )
+
+
+def _next_history(
+    history: History, views: Sequence[PoolView], plan: Plan, terms: Terms | None, now_s: float
+) -> History:
+    """The history after this poll."""
+    is_epoch = terms is not None and terms.kind is PlanKind.EPOCH
+    return History(
+        pools={v.key: v.past for v in views},
+        memories=history.memories,
+        plan=plan,
+        last_epoch_s=now_s if is_epoch else history.last_epoch_s,
+        last_poll_s=now_s,
     )
 
 

@@ -16,6 +16,16 @@ OUT_OF_STEPS = -1
 
 
 @compiled
+def _least_use(start: Ints, use: Floats, lanes: int, rows: int) -> Floats:
+    """The least that each lane and those after it use of each row, `[lane, row]`, and a last line of nothing."""
+    least = np.zeros((lanes + 1, rows))
+    for lane in range(lanes - 1, -1, -1):
+        for row in range(rows):
+            least[lane, row] = least[lane + 1, row] + use[start[lane] : start[lane + 1], row].min()
+    return least
+
+
+@compiled
 def cheapest_choice(
     start: Ints,
     reduced: Floats,
@@ -41,10 +51,7 @@ def cheapest_choice(
         Steps or OUT_OF_STEPS, and the least that any choice within `room` can cost, at most the cheapest's cost.
     """
     lanes, rows = len(start) - 1, len(slots)
-    least = np.zeros((lanes + 1, rows))
-    for lane in range(lanes - 1, -1, -1):
-        for row in range(rows):
-            least[lane, row] = least[lane + 1, row] + use[start[lane] : start[lane + 1], row].min()
+    least = _least_use(start, use, lanes, rows)
     best = np.inf
     left = np.zeros((lanes + 1, rows))
     left[0] = slots
