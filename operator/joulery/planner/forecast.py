@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from joulery.planner.settings import PlannerSettings
 
@@ -41,6 +41,29 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class _Jump:
+    """What came since the last polls: the least of them less noise, and the newest as it is."""
+
+    least_rps: float = 0.0
+    newest_rps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """What the last polls show alone: their rate, that of the window before, and the noise (a deviation)."""
+
+    rate_rps: float
+    before_rps: float
+    noise_rps: float
+    least_rps: float
+
+    @property
+    def is_more(self) -> bool:
+        """Whether more came than noise alone usually adds."""
+        return self.rate_rps > self.before_rps + self.noise_rps
+
+
+@dataclass(frozen=True, slots=True)
 class _Line:
     end_rps: float
     slope: float
@@ -66,7 +89,10 @@ def forecast(
     # A step is believed as far as it exceeds what noise does to a mean over two minutes, or to one sample.
     newest = samples[-1][1] - settings.newest_deviations * spread
     jump = _jump(samples, dispersion or settings.prior_dispersion, settings)
-    level = max(line.end_rps, recent - 0.5 * spread, newest, jump, 0.0)
+    usual = max(line.end_rps, recent)
+    # Believed by its least, planned for as what it looks like: the same order again a poll later comes too late.
+    step = jump.newest_rps if jump.least_rps > usual else 0.0
+    level = max(line.end_rps, recent - 0.5 * spread, newest, jump.least_rps, step, 0.0)
     peak_now = level + settings.peak_deviations * spread
     return Forecast(
         level_rps=level,
@@ -75,19 +101,7 @@ def forecast(
         mean_rps=max(0.0, level + line.slope * epoch_s / 2.0),
         peak_rps=peak_now + max(0.0, line.slope) * (epoch_s + startup_s),
         peak_now_rps=peak_now,
-        jump_rps=max(jump, 0.0),
-    )
-
-
-def with_backlog(ahead: Forecast, waiting_requests: float, over_s: float) -> Forecast:
-    """The forecast with what waits worked off over so many seconds, beside what comes.
-
-    Shares are equal whoever waits, so what came while capacity was missing stays in the queues of the instances that
-    were there: with room for new requests alone it would keep all behind it late for many times as long.
-    """
-    backlog_rps = waiting_requests / over_s
-    return replace(
-        ahead, peak_rps=ahead.peak_rps + backlog_rps, peak_now_rps=ahead.peak_now_rps + backlog_rps
+        jump_rps=max(jump.least_rps, 0.0),
     )
 
 
@@ -109,33 +123,37 @@ def _fit(samples: Sequence[Sample], least_span_s: float) -> _Line:
     return _Line(mean_r - slope * mean_t, slope, residual)
 
 
-def _jump(samples: Sequence[Sample], dispersion: float, settings: PlannerSettings) -> float:
-    """Least rate of the last polls, as far as it exceeds what noise does to it; 0 where it cannot be told.
+def _jump(samples: Sequence[Sample], dispersion: float, settings: PlannerSettings) -> _Jump:
+    """What came since the polls before; nothing where it cannot be told.
 
     A rate window shows a step only in part until it is filled with it: planned for as it is shown, a step needs one
-    plan per poll. One poll alone is a burst, over before an instance could come for it.
+    plan per poll. One poll alone is a burst, over before an instance could come for it; of two, the first may hold
+    the step in part only.
     """
-    polls = settings.envelope_polls
-    if len(samples) <= polls:
-        return 0.0
-    ends = range(len(samples) - polls, len(samples))
-    return min(_since_last_poll(samples, end, dispersion, settings) for end in ends)
+    newest = _since(samples, 1, dispersion, settings)
+    lately = _since(samples, settings.envelope_polls, dispersion, settings)
+    earlier = _since(samples[:-1], settings.envelope_polls - 1, dispersion, settings)
+    if newest is None or lately is None or earlier is None or not earlier.is_more:
+        return _Jump()
+    return _Jump(min(newest.least_rps, lately.least_rps), newest.rate_rps)
 
 
-def _since_last_poll(
-    samples: Sequence[Sample], end: int, dispersion: float, settings: PlannerSettings
-) -> float:
+def _since(
+    samples: Sequence[Sample], polls: int, dispersion: float, settings: PlannerSettings
+) -> _Fresh | None:
     """What two overlapping windows differ by came between their ends, less what left with the other end."""
     window_s = settings.rate_window_s
-    (last_s, last_rps), (now_s, now_rps) = samples[end - 1], samples[end]
-    before = next((rate for at_s, rate in reversed(samples[:end]) if at_s <= now_s - window_s), None)
+    if len(samples) <= polls:
+        return None
+    (last_s, last_rps), (now_s, now_rps) = samples[-1 - polls], samples[-1]
+    before = next((rate for at_s, rate in reversed(samples[:-1]) if at_s <= now_s - window_s), None)
     new_s = now_s - last_s
     if before is None or not 0.0 < new_s < window_s:
-        return 0.0
+        return None
     fresh = before + (now_rps - last_rps) * window_s / new_s
     # Of what came, what left, and what stands for the level before.
     noise = math.sqrt(dispersion * before * (2.0 / new_s + 1.0 / window_s))
-    return fresh - settings.jump_deviations * noise
+    return _Fresh(fresh, before, noise, fresh - settings.jump_deviations * noise)
 
 
 def _recent_mean(samples: Sequence[Sample], window_s: float) -> float:

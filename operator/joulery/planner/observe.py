@@ -7,8 +7,9 @@ from dataclasses import replace
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import VariantState
 from joulery.domain.memory import PoolMemory, VariantMemory
+from joulery.planner.backlog import backlog_requests, catch_up_s, with_backlog
 from joulery.planner.burstiness import with_newest
-from joulery.planner.forecast import Sample, forecast, with_backlog
+from joulery.planner.forecast import Sample, forecast
 from joulery.planner.history import PoolHistory, remembered
 from joulery.planner.load import averaged
 from joulery.planner.settings import PlannerSettings
@@ -34,7 +35,8 @@ def observe(
         past.samples, epoch_s=epoch_s, startup_s=startup_s, settings=settings, dispersion=past.dispersion
     )
     if demand is not None and demand.problem is None:
-        ahead = with_backlog(ahead, demand.waiting_requests, max(startup_s, settings.least_catch_up_s))
+        waits = backlog_requests(view, view.past, demand, ahead, startup_s=startup_s, now_s=now_s)
+        ahead = with_backlog(ahead, waits, catch_up_s(startup_s, settings))
     return replace(view, past=past, forecast=ahead)
 
 

@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleets import CHAT, START_S, Cluster, demand, poll, pool, variant
+from fleets import CHAT, PROFILES, START_S, Cluster, demand, policy, poll, pool, variant
 from joulery.domain import reasons
 from joulery.domain.plan import PlanKind
 from joulery.domain.verdict import Verdict
+from joulery.planner.backlog import backlog_requests, with_backlog
 from joulery.planner.decide import Decision
-from joulery.planner.forecast import forecast, with_backlog
+from joulery.planner.forecast import forecast
 from joulery.planner.history import History
 from joulery.planner.settings import PlannerSettings
+from joulery.planner.view import view_pools
 
 SAMPLES = [(START_S + 15.0 * i, 8.0) for i in range(20)]
 AHEAD = forecast(SAMPLES, epoch_s=300.0, startup_s=120.0, settings=PlannerSettings())
@@ -53,7 +55,42 @@ def test_queue_that_stays_brings_an_up_only_plan_though_the_rate_is_within_capac
     decision = step(cluster, first.history, 300.0)
     assert [d.plan.kind for d in (first, decision)] == [PlanKind.EPOCH, PlanKind.UP_ONLY]
     (change,) = decision.changes
-    assert (change.seen, change.want) == (2, 3)
+    assert (change.seen, change.want) == (2, 4), "8 requests/s, and 300 requests in a minute"
+
+
+def backlog(waiting: float, level_rps: float, *, coming: int = 0, asked_s: float = 0.0) -> float:
+    """Of two instances that carry 9 requests/s, with an empty queue 15 s ago."""
+    cluster, history = settled()
+    cluster.desired[CHAT, "tp4"] += coming
+    for _ in range(coming):
+        cluster._create(CHAT, "tp4", cluster.now_s - asked_s)
+    load = replace(demand(level_rps, at_s=cluster.now_s), waiting_requests=waiting)
+    settings = PlannerSettings()
+    (view,) = view_pools(cluster.fleet(), {CHAT: load}, (policy(),), PROFILES, history, settings)  # type: ignore[arg-type]
+    ahead = replace(AHEAD, level_rps=level_rps)
+    return backlog_requests(view, view.past, load, ahead, startup_s=120.0, now_s=cluster.now_s)
+
+
+def test_queue_that_grows_is_planned_for_as_long_as_it_will_be_when_help_comes() -> None:
+    assert backlog(30.0, 12.0) == pytest.approx(30.0 + 2.0 * 120.0)
+
+
+def test_queue_grows_by_no_more_than_what_comes_beyond_capacity() -> None:
+    assert backlog(150.0, 12.0) == pytest.approx(150.0 + 3.0 * 120.0)
+    assert backlog(150.0, 8.0) == 150.0, "a burst"
+
+
+def test_queue_grows_no_longer_than_until_what_was_asked_for_comes() -> None:
+    assert backlog(30.0, 12.0, coming=2, asked_s=90.0) == pytest.approx(30.0 + 2.0 * 30.0)
+    assert backlog(30.0, 12.0, coming=2, asked_s=500.0) == pytest.approx(30.0)
+
+
+def test_queue_that_grows_under_a_load_that_is_carried_brings_no_instance() -> None:
+    cluster, history = settled()
+    for waiting in (10.0, 20.0, 30.0):
+        decision = step(cluster, history, waiting)
+        history = decision.history
+        assert not decision.changes
 
 
 def test_queue_of_one_poll_brings_none() -> None:
