@@ -14,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from capacity_run import PROMISE, PoissonLoad, Requests, StatusTrail, figures, stored, told, true_rhythm
+from capacity_run import (
+    PROMISE,
+    PoissonLoad,
+    Requests,
+    StatusTrail,
+    figures,
+    ready_times,
+    stored,
+    told,
+    true_rhythm,
+)
 from cluster import REPOSITORY
 from joulery.domain import reasons
 from joulery.domain.pool import Pool
@@ -26,6 +36,7 @@ DOUBLED = live_pool("doubled", 4)
 OPTIMISTIC = live_pool("optimistic", 4)
 SOAK = REPOSITORY / "build" / "soak.json"
 LEAD_IN_EPOCHS = 2.0
+EPOCHS_TO_SETTLE = 5
 # Rate windows full of the load that there is: to be attached to is no step.
 STEADY_S = 150.0
 # Answers to what arrived last.
@@ -44,13 +55,17 @@ def running(
 
 
 def attached_under(live: LiveCentre, pool: Pool, load: PoissonLoad, rate_rps: float) -> int:
-    """Instances once the pool was attached to what runs under a steady load, right after an epoch."""
+    """Instances, all of them serving, of a pool attached to what runs under a steady load, right after an epoch."""
     load.step_to(rate_rps)
     time.sleep(STEADY_S)
     live.attach(pool)
     time.sleep(LEAD_IN_EPOCHS * live.rhythm.cadence.plan_epoch_s)
-    right_after_an_epoch(live)
-    return live.replicas(pool)["tp4"]
+    for _ in range(EPOCHS_TO_SETTLE):
+        right_after_an_epoch(live)
+        replicas = live.replicas(pool)["tp4"]
+        if len(ready_times(live, pool, 0.0)) == replicas:
+            return replicas
+    raise AssertionError(f"instances still come or go after {EPOCHS_TO_SETTLE} epochs of a steady load")
 
 
 def right_after_an_epoch(live: LiveCentre) -> None:

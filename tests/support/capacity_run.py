@@ -187,8 +187,8 @@ def ready_times(live: LiveCentre, pool: Pool, after_s: float) -> list[float]:
     """When pods that are there became ready, in order."""
     found = []
     for pod in live.pods(pool):
-        ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
-        if ready["status"] == "True":
+        ready = next((c for c in pod["status"].get("conditions", ()) if c["type"] == "Ready"), None)
+        if ready is not None and ready["status"] == "True":
             found.append(datetime.fromisoformat(ready["lastTransitionTime"]).timestamp())
     return sorted(at_s for at_s in found if at_s >= after_s)
 

@@ -59,7 +59,7 @@ def make_plan(
 def _solve_up(fleet: Fleet, priced: Sequence[PricedPool], terms: Terms) -> Outcome | Solution:
     """More of the same variant first; another one only where that leaves load unserved."""
     narrow = _solve(fleet, priced, terms, is_narrow=True)
-    if isinstance(narrow, Solution) or max(narrow.shed.values(), default=0.0) <= 1e-6:
+    if isinstance(narrow, Solution) or not narrow.shed:
         return narrow
     return _solve(fleet, priced, terms)
 

@@ -16,9 +16,8 @@ def judge(
     """The condition `Feasible` of one pool after planning."""
     if not is_reachable:
         return _no(Verdict(reasons.OBJECTIVE_UNREACHABLE, _unreachable(view, pricing)))
-    shed = outcome.shed.get(view.key, 0.0) if outcome is not None else 0.0
-    if outcome is not None and shed > 1e-6:
-        return _no(_short(view, pricing, target, outcome, shed))
+    if outcome is not None and view.key in outcome.shed:
+        return _no(_short(view, pricing, target, outcome))
     held_rps = pricing.capacity_rps(target.variant, target.replicas)
     message = (
         f"pool {view.key}: {target.replicas} x {target.variant} carry {held_rps:.2f} requests/s"
@@ -70,8 +69,9 @@ def _unreachable(view: PoolView, pricing: Pricing) -> str:
     )
 
 
-def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome, shed: float) -> Verdict:
-    only_spares = pricing.sharing.reserve > 0 and pricing.shed(target.variant, target.replicas) <= 1e-6
+def _short(view: PoolView, pricing: Pricing, target: Target, outcome: Outcome) -> Verdict:
+    shed = pricing.shed(target.variant, target.replicas)
+    only_spares = pricing.sharing.reserve > 0 and shed <= 1e-6
     peak = f"the planned peak of {pricing.peak_rps:.2f} requests/s"
     reach = f"{peak}, but not{_spared(pricing)}" if only_spares else f"{100.0 * (1.0 - shed):.0f} % of {peak}"
     what = f"pool {view.key}: {target.replicas} x {target.variant} serve {reach}"

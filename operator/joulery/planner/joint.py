@@ -21,6 +21,8 @@ from joulery.planner.view import PoolView
 
 # Above every weight a user can give (API: at most 1000), so that a pinned pool is never shed.
 _PINNED_WEIGHT = 1e6
+# Less of a peak is a matter of arithmetic.
+_SHED = 1e-6
 # Each round pins at least one more pool; after two, what is left waits for GPUs rather than for the solver.
 _ROUNDS = 3
 
@@ -43,7 +45,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """Targets by pool with the verdicts that shaped them, and what the optimizer said."""
+    """Targets by pool with the verdicts that shaped them, and what the optimizer said.
+
+    `shed` has the pools whose wish lacks something, with the share of the peak that it leaves unserved: 0 where that
+    is a spare or a replica of their minimum.
+    """
 
     targets: Mapping[ObjectKey, Target]
     verdicts: Mapping[ObjectKey, tuple[Verdict, ...]]
@@ -94,7 +100,7 @@ def solve_jointly(
             return outcome
         pinned |= held
         told |= {k: outcome.verdicts[k] for k in held}
-        sheds |= {k: outcome.shed[k] for k in held}
+        sheds |= {k: outcome.shed[k] for k in held if k in outcome.shed}
     return outcome
 
 
@@ -120,9 +126,14 @@ def _round(
         target, told = guard(offer, wishes[offer.key])
         limited = started.told(offer.options, option) if is_free else ()
         guarded[offer.key] = (target, (*limited, *told))
-    shed = {o.key: s for o, s in zip(offers, solution.shed, strict=True) if o.key not in pinned}
+    lacking = zip(offers, solution.shed, strict=True)
+    shed = {o.key: _shed(o, wishes[o.key]) for o, s in lacking if s > _SHED and o.key not in pinned}
     targets = {key: target for key, (target, _) in guarded.items()}
     return Outcome(targets, {k: v for k, (_, v) in guarded.items()}, wishes, solution, shed)
+
+
+def _shed(offer: Offer, wish: Target) -> float:
+    return offer.pricing.shed(wish.variant, wish.replicas)
 
 
 def _pinned_block(offer: Offer, target: Target) -> PoolBlock:

@@ -56,6 +56,7 @@ def price_pool(view: PoolView, catalog: PointSource, terms: Terms) -> PricedPool
         beside=beside(view),
         mean_rps=ahead.mean_rps,
         peak_rps=ahead.peak_rps * terms.margin(view.key),
+        present_rps=ahead.peak_now_rps,
         clocks_move=view.has(Knob.CLOCKS),
         sharing=view.sharing,
         absent={name: counts.absent for name, counts in view.counts.items() if counts.absent},

@@ -21,8 +21,9 @@ from joulery.serving.points import OperatingPoints
 
 Floats = NDArray[np.float64]
 
-# What spares count for among the peak that is served.
+# What spares, and load that is only expected, count for among the peak that is served.
 _SPARES_SHARE = 0.05
+_AHEAD_SHARE = 0.05
 
 
 class PointSource(Protocol):
@@ -74,6 +75,7 @@ class Pricing:
         beside: instances that share the load with the chosen ones.
         mean_rps: load that is priced.
         peak_rps: load that capacity is held against.
+        present_rps: part of the peak that is there now, without what is only expected; at most the peak.
         clocks_move: whether any clock but the highest may be chosen.
         absent: replicas per variant that were asked for and cannot be relied on.
         sharing: how the load lies on the instances, and how many of them may be lost.
@@ -83,6 +85,7 @@ class Pricing:
     beside: tuple[Beside, ...]
     mean_rps: float
     peak_rps: float
+    present_rps: float
     clocks_move: bool
     absent: Mapping[str, int] = field(default_factory=dict)
     sharing: Sharing = field(default_factory=Sharing)
@@ -100,22 +103,27 @@ class Pricing:
         return self.sharing.capacity_rps(self._parties(variant, instances))
 
     def served(self, variant: str, instances: int) -> float:
-        """Share of the peak that so many instances serve; what spares add to it counts for little.
+        """Worth of the share of the peak that so many instances serve, 1 for all of it with its spares.
 
-        So that under a shortage every pool's load comes before any pool's spares.
+        Load that is there now counts for most, what is expected and spares for little: under a shortage every
+        pool's load comes before what another expects, and before spares.
         """
-        whole = self._share(self.sharing.without_spares(), variant, instances)
+        plain = self.sharing.without_spares()
+        present = self._share(plain, variant, instances, self.present_rps)
+        ahead = self._share(plain, variant, instances, self.peak_rps)
+        whole = (1.0 - _AHEAD_SHARE) * present + _AHEAD_SHARE * ahead
         if not self.sharing.reserve:
             return whole
-        return (1.0 - _SPARES_SHARE) * whole + _SPARES_SHARE * self._share(self.sharing, variant, instances)
+        spared = self._share(self.sharing, variant, instances, self.peak_rps)
+        return (1.0 - _SPARES_SHARE) * whole + _SPARES_SHARE * spared
 
     def shed(self, variant: str, instances: int) -> float:
         """Share of the peak that so many instances leave unserved, none of them lost."""
-        return 1.0 - self._share(self.sharing.without_spares(), variant, instances)
+        return 1.0 - self._share(self.sharing.without_spares(), variant, instances, self.peak_rps)
 
-    def _share(self, sharing: Sharing, variant: str, instances: int) -> float:
+    def _share(self, sharing: Sharing, variant: str, instances: int, load_rps: float) -> float:
         held = sharing.capacity_rps(self._parties(variant, instances))
-        return min(1.0, held / self.peak_rps) if self.peak_rps > 0.0 else float(held > 0.0)
+        return min(1.0, held / load_rps) if load_rps > 0.0 else float(held > 0.0)
 
     def _parties(self, variant: str, instances: int) -> list[tuple[int, float]]:
         parties = [

@@ -62,7 +62,7 @@ def proposal(
         SETTINGS,  # type: ignore[arg-type]
     )
     points = {f"tp{tp}": made_up_points(tp, CLOCKS_MHZ) for tp in (2, 4, 8)}
-    pricing = Pricing(points, (), rate_rps, rate_rps, clocks_move=True)
+    pricing = Pricing(points, (), rate_rps, rate_rps, rate_rps, clocks_move=True)
     options = build_options(view, pricing, first_kind=0, horizon_s=600.0, settings=SETTINGS)
     return rules.Proposal(
         view,
