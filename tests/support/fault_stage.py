@@ -83,21 +83,25 @@ def _step(scene: Scene) -> str:
 
 
 def wait_until_whole(scene: Scene, what: str) -> None:
-    """AssertionError with what is still missing when time is up."""
-    missing = ""
+    """AssertionError with what was missing in turn when time is up."""
+    began_s = time.monotonic()
+    missing: dict[str, float] = {}
 
     def is_whole() -> bool:
-        nonlocal missing
         try:
-            missing = unmet(scene)
+            found = unmet(scene)
         except ClusterError as error:  # kinds just put back are served a moment later
-            missing = str(error)
-        return not missing
+            found = str(error)
+        if found:
+            missing.pop(found, None)
+            missing[found] = time.monotonic() - began_s
+        return not found
 
     try:
         wait_for(what, is_whole, RECOVERY_LIMIT_S)
     except AssertionError as late:
-        raise AssertionError(f"{late}: {missing}") from None
+        trail = "; ".join(f"until {at_s:.0f} s: {found}" for found, at_s in missing.items())
+        raise AssertionError(f"{late}: {trail}") from None
 
 
 def unmet(scene: Scene) -> str:

@@ -26,7 +26,7 @@ class Forecast:
         mean_rps: expected over the next plan epoch.
         peak_rps: high quantile within the horizon, what capacity must hold.
         peak_now_rps: high quantile without trend, what must be carried while replicas move.
-        jump_rps: least of what a step of load comes to that two polls agree on; 0 where there is none.
+        jump_rps: least of what a step of load comes to that two looks agree on; 0 where there is none.
 
     Both peaks include what waits, once it is told (`with_backlog`).
     """
@@ -42,7 +42,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _Jump:
-    """What came since the last polls: the least of them less noise, and the newest as it is."""
+    """What came in the last looks: the least of them less noise, and the newest as it is."""
 
     least_rps: float = 0.0
     newest_rps: float = 0.0
@@ -50,8 +50,9 @@ class _Jump:
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
-    """What the last polls show alone: their rate, that of the window before, and the noise (a deviation)."""
+    """What came since a sample, as a rate; that of the whole window before, and the noise (a deviation)."""
 
+    begins: int
     rate_rps: float
     before_rps: float
     noise_rps: float
@@ -124,36 +125,42 @@ def _fit(samples: Sequence[Sample], least_span_s: float) -> _Line:
 
 
 def _jump(samples: Sequence[Sample], dispersion: float, settings: PlannerSettings) -> _Jump:
-    """What came since the polls before; nothing where it cannot be told.
+    """What came in the last two looks; nothing where it cannot be told.
 
     A rate window shows a step only in part until it is filled with it: planned for as it is shown, a step needs one
-    plan per poll. One poll alone is a burst, over before an instance could come for it; of two, the first may hold
-    the step in part only.
+    plan per poll. What shows in one look alone is a burst, over before an instance could come for it; of two, the
+    first may hold the step in part only.
     """
     newest = _since(samples, 1, dispersion, settings)
-    lately = _since(samples, settings.envelope_polls, dispersion, settings)
-    earlier = _since(samples[:-1], settings.envelope_polls - 1, dispersion, settings)
-    if newest is None or lately is None or earlier is None or not earlier.is_more:
+    both = _since(samples, 2, dispersion, settings)
+    first = _since(samples[: newest.begins + 1], 1, dispersion, settings) if newest is not None else None
+    if newest is None or both is None or first is None or not first.is_more:
         return _Jump()
-    return _Jump(min(newest.least_rps, lately.least_rps), newest.rate_rps)
+    return _Jump(min(newest.least_rps, both.least_rps), newest.rate_rps)
 
 
 def _since(
-    samples: Sequence[Sample], polls: int, dispersion: float, settings: PlannerSettings
+    samples: Sequence[Sample], looks: int, dispersion: float, settings: PlannerSettings
 ) -> _Fresh | None:
     """What two overlapping windows differ by came between their ends, less what left with the other end."""
     window_s = settings.rate_window_s
-    if len(samples) <= polls:
+    now_s, now_rps = samples[-1]
+    begins = _before(samples, now_s - looks * settings.look_share * window_s)
+    filled = _before(samples, now_s - window_s)
+    if begins is None or filled is None or now_s - samples[begins][0] >= window_s:
         return None
-    (last_s, last_rps), (now_s, now_rps) = samples[-1 - polls], samples[-1]
-    before = next((rate for at_s, rate in reversed(samples[:-1]) if at_s <= now_s - window_s), None)
+    (last_s, last_rps), before = samples[begins], samples[filled][1]
     new_s = now_s - last_s
-    if before is None or not 0.0 < new_s < window_s:
-        return None
-    fresh = before + (now_rps - last_rps) * window_s / new_s
     # Of what came, what left, and what stands for the level before.
     noise = math.sqrt(dispersion * before * (2.0 / new_s + 1.0 / window_s))
-    return _Fresh(fresh, before, noise, fresh - settings.jump_deviations * noise)
+    fresh = before + (now_rps - last_rps) * window_s / new_s
+    return _Fresh(begins, fresh, before, noise, fresh - settings.jump_deviations * noise)
+
+
+def _before(samples: Sequence[Sample], at_s: float) -> int | None:
+    """Which is the newest sample not after a time, the newest of all left out."""
+    earlier = range(len(samples) - 2, -1, -1)
+    return next((i for i in earlier if samples[i][0] <= at_s), None)
 
 
 def _recent_mean(samples: Sequence[Sample], window_s: float) -> float:

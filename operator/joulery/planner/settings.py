@@ -34,6 +34,8 @@ class PlannerSettings:
             per cent of operating points and the noise of the spread itself are no reason for another
             instance.
         envelope_polls: polls in a row outside the envelope before an up-only plan; one sample is noise.
+        look_share: share of a rate window that one look at what is new takes at least. A fifth: a poll of 15 s is one
+            look, of polls that come faster several are; in less, chance and late scrapes tell more than load does.
         jump_deviations: standard deviations by which one sample must exceed capacity to be believed at once.
             3 is one in 700 samples of a steady load at its limit, and far less than a doubling.
         held_highest_s: how long one instance may be held at its highest clock before an up-only plan looks for
@@ -89,6 +91,7 @@ class PlannerSettings:
     rate_window_s: float = 60.0
     envelope_percent: float = 5.0
     envelope_polls: int = 2
+    look_share: float = 0.2
     jump_deviations: float = 3.0
     held_highest_s: float = 60.0
     catch_up_share: float = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -80,6 +81,28 @@ def test_a_burst_between_two_polls_is_no_step() -> None:
 
 def test_a_burst_in_the_newest_poll_is_no_step_yet() -> None:
     assert ahead([35.0] * 119 + [70.0]).jump_rps == 0.0
+
+
+@pytest.mark.parametrize("poll_s", [1.0, 3.0, 5.0, 15.0])
+def test_polls_that_come_faster_do_not_make_a_step_of_a_moment(poll_s: float) -> None:
+    """Six seconds of three times the load, and a step that lasts, by a window of a minute."""
+
+    def highest(lasts_s: float) -> float:
+        def rate(at_s: float) -> float:
+            return 35.0 + 70.0 * min(max(at_s, 0.0), lasts_s) / SETTINGS.rate_window_s
+
+        samples = [
+            (poll_s * i, rate(poll_s * i))
+            for i in range(-math.ceil(200.0 / poll_s), math.ceil(30.0 / poll_s) + 1)
+        ]
+        told = [
+            forecast(samples[:n], epoch_s=300.0, startup_s=120.0, settings=SETTINGS)
+            for n in range(2, len(samples) + 1)
+        ]
+        return max(found.jump_rps for found in told)
+
+    assert highest(lasts_s=6.0) < 1.5 * 35.0
+    assert highest(lasts_s=60.0) > 80.0
 
 
 def test_a_step_is_told_no_later_for_being_told_again() -> None:
