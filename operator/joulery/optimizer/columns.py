@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulery.optimizer.highs import Limits, NoAnswer, out_of_time
-from joulery.optimizer.lp import Columns, Master, MasterPoint, choose
+from joulery.optimizer.lp import Columns, Master, MasterPoint, chosen_whole
 from joulery.optimizer.milp import Answer
 from joulery.optimizer.packing import binding_rows
 from joulery.optimizer.problem import Floats, Ints
@@ -33,7 +33,8 @@ CONVERGED = 1e-6
 ELASTIC_COST = 50.0
 MISSING_TOLERANCE = 1e-6
 # Alternatives beside the master's own choice in the first integer programmes, wider while none has a plan.
-FIRST_ALTERNATIVES = (300, 1_200, 4_800)
+# Few first: the plan that they give leaves a dozen others to be tried in the exact finish.
+FIRST_ALTERNATIVES = (40, 150, 600, 2_400)
 # The exact finish is left out above this many options: proof costs more than it is worth.
 MOST_EXACT = 20_000
 
@@ -64,6 +65,13 @@ class _Block:
         best: Ints = tied[np.searchsorted(self.columns.owner[tied], np.arange(self.pools))]
         return best
 
+    def is_too_much(self, prices: Floats) -> bool:
+        """Whether these prices prove that no whole plan fits: each pool's least use costs more than all slots."""
+        worth = self.columns.use @ prices
+        least = float(np.minimum.reduceat(worth, self.start).sum())
+        have = float(self.slots @ prices)
+        return least - have > MISSING_TOLERANCE * have
+
     def taken(self, places: Ints) -> Columns:
         """Some of the columns."""
         return Columns(self.columns.owner[places], self.columns.cost[places], self.columns.use[places])
@@ -81,7 +89,7 @@ class _Priced:
 
 
 def cheapest_by_prices(table: OptionTable, limits: Limits, gap: float) -> Answer | NoAnswer:
-    """Least cost at full service; infeasible where some pool has to shed. The bound is in watts.
+    """Least cost at full service; infeasible only where it is proven that some pool has to shed. Bound in watts.
 
     Args:
         gap: relative gap at which a plan is as good as proven.
@@ -134,7 +142,10 @@ def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:
             break
     if at is None:
         return NoAnswer("no call of the master was allowed")
-    return _priced(at, seen, best_prices, bound, master.spent_s)
+    if at.missing > MISSING_TOLERANCE:
+        why = "no plan serves every pool fully"
+        return NoAnswer(why, block.is_too_much(at.prices), master.spent_s)
+    return _Priced(seen, at.point[: len(seen)], best_prices, bound, master.spent_s)
 
 
 def _answer_to(block: _Block, prices: Floats) -> tuple[Ints, float]:
@@ -142,12 +153,6 @@ def _answer_to(block: _Block, prices: Floats) -> tuple[Ints, float]:
     value = block.priced(prices)
     best = block.best(value)
     return best, float(value[best].sum() - block.slots @ prices)
-
-
-def _priced(at: MasterPoint, seen: Ints, prices: Floats, bound: float, spent_s: float) -> _Priced | NoAnswer:
-    if at.missing > MISSING_TOLERANCE:
-        return NoAnswer("no plan serves every pool fully", is_infeasible=True, spent_s=spent_s)
-    return _Priced(seen, at.point[: len(seen)], prices, bound, spent_s)
 
 
 def _whole(block: _Block, priced: _Priced, limits: Limits, gap: float) -> Answer | NoAnswer:
@@ -175,8 +180,9 @@ def _among_nearest(
     for alternatives in FIRST_ALTERNATIVES:
         near = _nearest(reduced, block.pools + alternatives)
         # Half the gap is left for the distance between the bounds of the two problems.
-        found = _chosen(block, np.union1d(own, near), limits, gap / 2.0, spent_s)
-        if isinstance(found, Answer):
+        places = np.union1d(own, near)
+        found = _chosen(block, places, limits, gap / 2.0, spent_s)
+        if isinstance(found, Answer) or len(places) == len(block.columns):
             return found
         spent_s = found.spent_s
     return NoAnswer("no whole plan among the cheapest options", spent_s=spent_s)
@@ -193,10 +199,12 @@ def _chosen(block: _Block, places: Ints, limits: Limits, gap: float, spent_s: fl
     left = limits.after(spent_s)
     if late := out_of_time(left):
         return replace(late, spent_s=spent_s)
-    point, took_s = choose(
+    chosen = chosen_whole(
         block.taken(places), block.pools, block.slots, gap=gap, time_limit_s=left.time_limit_s
     )
+    spent_s, point = spent_s + chosen.spent_s, chosen.point
     if point is None:
-        return NoAnswer("HiGHS found no whole plan", spent_s=spent_s + took_s)
+        is_all = len(places) == len(block.columns)
+        return NoAnswer("HiGHS found no whole plan", chosen.is_infeasible and is_all, spent_s)
     options = block.options[places[point.columns]]
-    return Answer(options, point.bound * block.unit_w, point.is_proven, spent_s + took_s)
+    return Answer(options, point.bound * block.unit_w, point.is_proven, spent_s)

@@ -117,6 +117,15 @@ class IntegerPoint:
     is_proven: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What became of an integer programme; without a point it is infeasible, or nothing is known."""
+
+    point: IntegerPoint | None
+    spent_s: float
+    is_infeasible: bool
+
+
 def choose(
     columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float, offset: float = 0.0
 ) -> tuple[IntegerPoint | None, float]:
@@ -125,6 +134,14 @@ def choose(
     Args:
         offset: cost of what is decided already; the relative gap is of the sum.
     """
+    chosen = chosen_whole(columns, pools, slots, gap=gap, time_limit_s=time_limit_s, offset=offset)
+    return chosen.point, chosen.spent_s
+
+
+def chosen_whole(
+    columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float, offset: float = 0.0
+) -> Chosen:
+    """As `choose`, telling apart that there is no choice and that none was found."""
     starts, index, value = columns.sparse(pools)
     number = len(columns)
     model = highspy.HighsLp()
@@ -142,15 +159,19 @@ def choose(
     highs.setOptionValue("time_limit", time_limit_s)
     highs.passModel(model)
     has_run = _ran(highs, may_stop=True)
-    spent_s = float(highs.getRunTime())
-    if not has_run:
-        return None, spent_s
+    status = highs.getModelStatus()
+    point = _one_each(columns, pools, highs) if has_run else None
+    return Chosen(point, float(highs.getRunTime()), status == highspy.HighsModelStatus.kInfeasible)
+
+
+def _one_each(columns: Columns, pools: int, highs: highspy.Highs) -> IntegerPoint | None:
+    """HiGHS's point, None unless it is one column for each pool."""
     chosen = np.flatnonzero(np.rint(np.array(highs.getSolution().col_value)))
     if not np.array_equal(np.sort(columns.owner[chosen]), np.arange(pools)):
-        return None, spent_s
+        return None
     chosen = chosen[np.argsort(columns.owner[chosen], kind="stable")]
     is_proven = highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
-    return IntegerPoint(chosen, float(highs.getInfo().mip_dual_bound), is_proven), spent_s
+    return IntegerPoint(chosen, float(highs.getInfo().mip_dual_bound), is_proven)
 
 
 def quiet() -> highspy.Highs:
@@ -158,6 +179,8 @@ def quiet() -> highspy.Highs:
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.setOptionValue("output_flag", False)
     highs.setOptionValue("threads", 1)  # one value in the whole process, or HiGHS refuses to run
+    # A plan is at hand before HiGHS is asked; in models this small, looking for another takes most of the time.
+    highs.setOptionValue("mip_heuristic_run_feasibility_jump", False)
     return highs
 
 

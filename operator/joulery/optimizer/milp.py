@@ -62,15 +62,18 @@ def gap_for(pools: int) -> float:
 
 
 def least_cost(
-    table: OptionTable, spare: Ints, limits: Limits, solved: Stage | None = None
+    table: OptionTable, spare: Ints, limits: Limits, solved: Stage | None = None, *, must_shed: bool = False
 ) -> Answer | NoAnswer:
     """Least shed by priority, then least cost; the bound is in watts.
 
     Args:
         spare: any plan that fits; priorities that it serves fully need no stage of their own.
         solved: how a stage is solved; the readable way unless given.
+        must_shed: whether it is proven already that not everybody can be served.
     """
     solved = solved or solve_stage
+    if must_shed:
+        return _least_cost_with_shed(table, _settled(table, spare), limits, solved)
     whole = _least_cost_among(table, full_options(table), (), limits, solved)
     if isinstance(whole, Answer) or not whole.is_infeasible:
         return whole

@@ -129,7 +129,9 @@ def _priced(table: OptionTable, spare: Ints, limits: Limits) -> Answer | NoAnswe
     if isinstance(answer, Answer):
         return answer
     left = limits.after(answer.spent_s)
-    return answer if left.is_over else least_cost(table, spare, left, array_stage)
+    if left.is_over:
+        return answer
+    return least_cost(table, spare, left, array_stage, must_shed=answer.is_infeasible)
 
 
 def _shortage(table: OptionTable, limits: Limits, chosen: Ints, engine: str) -> tuple[Shortage, ...]:

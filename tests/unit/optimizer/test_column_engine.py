@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulery.optimizer import lp
+from joulery.optimizer import arrays, lp
 from joulery.optimizer.arrays import array_shortage, array_stage
 from joulery.optimizer.checker import check
 from joulery.optimizer.columns import cheapest_by_prices
@@ -18,12 +18,12 @@ from joulery.optimizer.fallback import greedy, is_better
 from joulery.optimizer.highs import Limits, NoAnswer
 from joulery.optimizer.milp import Answer, gap_for, least_cost
 from joulery.optimizer.packing import binding_rows, packing_rows
-from joulery.optimizer.problem import Problem, supply_of
+from joulery.optimizer.problem import Ints, Problem, supply_of
 from joulery.optimizer.shortage import least_shortage
 from joulery.optimizer.solution import SolveStatus
 from joulery.optimizer.solve import solve
-from joulery.optimizer.table import cheapest_full, tabulate
-from problems import H100, KINDS, fleet_problem, lost_by_weight, small_problem
+from joulery.optimizer.table import OptionTable, cheapest_full, tabulate
+from problems import A100, H100, KINDS, Row, block, fleet_problem, lost_by_weight, small_problem
 
 solver = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -56,7 +56,7 @@ def test_it_serves_everybody_exactly_where_that_is_possible(seed: int, pools: in
 @pytest.mark.parametrize("seed", range(40))
 def test_nine_pools_cost_what_the_full_model_says_to_a_millionth(seed: int) -> None:
     problem = fleet_problem(seed, 9, 0.75 + 0.01 * (seed % 20), clocks=12)
-    prices, full = solve(problem, engine="columns"), solve(problem)
+    prices, full = solve(problem, engine="columns"), solve(problem, engine="milp")
     assert prices.cost_w == pytest.approx(full.cost_w, rel=2e-6)
     assert prices.bound_w <= prices.cost_w
     assert prices.bound_w <= full.cost_w * (1 + 1e-9)
@@ -104,6 +104,37 @@ def test_without_supply_it_says_that_not_everybody_can_be_served() -> None:
     found = cheapest_by_prices(tabulate(replace(fleet_problem(1, 10), supplies=())), NO_HURRY, 1e-6)
     assert isinstance(found, NoAnswer)
     assert found.is_infeasible
+
+
+def test_what_costs_more_than_a_missing_gpu_is_not_called_impossible() -> None:
+    """Beside 99 cheap pools the last one's saving exceeds what the master asks for a GPU that is not there."""
+    cheap = [block(f"a{p:02d}", [(0, 0, 0, 0.0, 0.0, 0.0), (0, 1, 900, 1.0, 1.0, 0.0)]) for p in range(99)]
+    dear = [(0, 0, 0, 0.0, 0.0, 0.0), (0, 1, 900, 1e6, 1.0, 0.0), (0, 2, 900, 1.0, 1.0, 0.0)]
+    problem = Problem(KINDS[:1], (*cheap, block("z", dear)), (supply_of(H100, [8] * 25),))
+    assert solve(problem).shed == (0.0,) * 100
+    found = cheapest_by_prices(tabulate(problem), NO_HURRY, 1e-6)
+    assert isinstance(found, Answer) or not found.is_infeasible
+
+
+def test_a_whole_plan_that_no_choice_gives_is_called_impossible_and_full_service_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of each pool would fit, and no two whole ones."""
+    rows: list[Row] = [(0, 0, 0, 0.0, 0.0, 0.0), (0, 3, 900, 5.0, 1.0, 0.0), (3, 3, 900, 6.0, 1.0, 0.0)]
+    supplies = (supply_of(H100, [6, 2, 2]), supply_of(A100, [8, 4, 4]))
+    problem = Problem(KINDS, tuple(block(key, rows) for key in "abc"), supplies)
+    found = cheapest_by_prices(tabulate(problem), NO_HURRY, 1e-6)
+    assert isinstance(found, NoAnswer)
+    assert found.is_infeasible
+    stages: list[int] = []
+
+    def counted(table: OptionTable, options: Ints, *others: object) -> Answer | NoAnswer:
+        stages.append(len(options))
+        return array_stage(table, options, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(arrays, "array_stage", counted)
+    assert sum(solve(problem).shed) == 1.0
+    assert len(stages) == 2
 
 
 @pytest.mark.parametrize("pools", [3, 31])
