@@ -41,7 +41,7 @@ MOST_EXACT = 20_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """The undominated full options of all pools as columns, in table order."""
+    """The undominated full options of all pools as columns, by pool, kind and count whatever the caller's order."""
 
     options: Ints
     start: Ints
@@ -103,7 +103,7 @@ def cheapest_by_prices(table: OptionTable, limits: Limits, gap: float) -> Answer
 
 
 def _block(table: OptionTable) -> _Block:
-    options = np.sort(full_options(table))
+    options = full_options(table)
     owner = table.owner[options]
     unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
     columns = Columns(owner, table.cost_w[options] / unit_w, table.use(options).astype(np.float64))
@@ -162,7 +162,7 @@ def _whole(block: _Block, priced: _Priced, limits: Limits, gap: float) -> Answer
     first = _among_nearest(block, priced, reduced, limits, gap)
     if isinstance(first, NoAnswer):
         return first
-    upper = float(block.columns.cost[np.searchsorted(block.options, first.options)].sum())
+    upper = float(block.columns.cost[np.isin(block.options, first.options)].sum())
     if upper - priced.bound <= gap * abs(upper):
         return replace(first, bound=priced.bound * block.unit_w, is_proven=True)
     better = np.flatnonzero(reduced <= upper - priced.bound + CONVERGED * abs(upper))
