@@ -10,6 +10,7 @@ from pathlib import Path
 from joulery.bench.churn import foresight_of, frontier_of
 from joulery.bench.deadline import overshoot_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
+from joulery.bench.forms import Form
 from joulery.bench.measure import Measured, measured
 from joulery.bench.plan import DEADLINE_CASES, drifts, tasks
 from joulery.bench.table import heading, line
@@ -47,10 +48,10 @@ def suite(
             say(line(f"{case.name} {form}", engine, values))
     for drift in drifts(is_full=is_full):
         if only in drift.name:
-            for cost, churn in frontier_of(drift, seed=0).items():
+            for cost, churn in frontier_of(drift).items():
                 figures[f"{drift.name}/{cost}"] = churn
                 say(f"{drift.name}/{cost}: {json.dumps(churn)}")
-            if is_full:
+            if is_full and drift.form is Form.EQUAL:
                 figures[f"{drift.name}/foresight"] = foresight_of(drift, seed=0)
                 say(f"{drift.name}/foresight: {json.dumps(figures[f'{drift.name}/foresight'])}")
     for case in DEADLINE_CASES:

@@ -45,6 +45,9 @@ FULL = (
     (Case(5000, 4, 80, gpus_per_pool=20), 1),
 )
 
+# Watts per start round where lanes that fill reach the target.
+FILL_COSTS_W = (50.0, 70.0, 80.0, 90.0, 100.0, 125.0)
+
 DEADLINE_CASES = (Case(9, 2, 80), Case(100, 2, 80))
 
 
@@ -62,12 +65,14 @@ def tasks(*, is_full: bool) -> Iterator[Task]:
 
 
 def drifts(*, is_full: bool) -> tuple[Drift, ...]:
-    """Drifting loads: the worst case, drawn anew every cycle, and walks; in full also where GPUs do not bind."""
+    """Drifting loads: that of the target first; beside it equal split, walks, in full also where GPUs do not bind."""
     case = Case(100, 2, 80)
     if not is_full:
-        return Drift(case, 6, (50.0, 100.0)), Drift(case, 6, (50.0, 100.0), step=0.05)
+        few, form = (50.0, 100.0), Form.FILL
+        return Drift(case, 6, (75.0, 100.0), form=form), Drift(case, 6, few), Drift(case, 6, few, step=0.05)
     loose = Case(100, 2, 80, LOOSE)
     return (
+        *(Drift(case, 25, FILL_COSTS_W, step, form=Form.FILL, seeds=5) for step in (None, 0.05, 0.10)),
         *(Drift(case, 25, step=step) for step in (None, 0.02, 0.05, 0.10)),
         *(Drift(loose, 25, step=step) for step in (None, 0.05)),
     )

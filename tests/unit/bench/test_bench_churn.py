@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from joulery.bench.churn import LOADING, Drift, foresight_of, frontier_of, loading_w
+from joulery.bench.churn import LOADING, WITHIN, Drift, foresight_of, frontier_of, loading_w
 from joulery.bench.deadline import overshoot_of
 from joulery.bench.foresight import least_power_w, ways_of
+from joulery.bench.forms import Form, fill
+from joulery.bench.plan import drifts
+from joulery.bench.step import begun, step
 from joulery.bench.suite import Case, drawn
 from joulery.optimizer.problem import Kind
 
@@ -23,6 +27,60 @@ def test_a_cost_of_starting_means_fewer_starts_and_no_less_power() -> None:
     assert fewer["startsPerCycle"] <= few["startsPerCycle"] <= few["startsPerCycleAtNoCost"]
     assert fewer["startsPerCycle"] < fewer["startsPerCycleAtNoCost"]
     assert fewer["morePowerPercent"] >= few["morePowerPercent"] >= 0.0
+
+
+def test_lanes_that_fill_start_less_for_a_cost_and_keep_what_runs_of_each_kind() -> None:
+    found = frontier_of(Drift(CASE, 4, (25.0, 100.0), form=Form.FILL), seed=1)
+    assert set(found) == {"25W", "100W", WITHIN}
+    assert found["100W"]["startsPerCycle"] < found["25W"]["startsPerCycle"]
+    assert found["25W"]["startsPerCycle"] < found["25W"]["startsPerCycleAtNoCost"]
+    assert found["100W"]["morePowerPercent"] > 0.0
+
+
+def test_watts_of_a_step_are_those_of_what_serves_without_what_starts_cost() -> None:
+    fleet = drawn(CASE, 1)
+    nothing = np.zeros(len(fleet.kinds))
+    first = step(Form.FILL, fleet, {}, nothing)
+    again = step(Form.FILL, fleet, first.running, nothing + 1e5)
+    assert sum(begun(first.running, again.running).values()) == 0
+    assert again.watts == pytest.approx(first.watts, rel=1e-3)
+    free = step(Form.FILL, fleet.drifted(0, 0.2), first.running, nothing)
+    dear = step(Form.FILL, fleet.drifted(0, 0.2), first.running, nothing + 1e5)
+    assert sum(begun(first.running, dear.running).values()) < sum(begun(first.running, free.running).values())
+    assert free.watts <= dear.watts < free.watts + 1e4
+
+
+def test_lanes_that_cannot_be_filled_are_no_step() -> None:
+    fleet = replace(drawn(CASE, 1), nodes=(0, 0))
+    assert fill(fleet).supplies[0].slots[0] == (8, 0)
+    with pytest.raises(ValueError, match="not enough GPUs"):
+        step(Form.FILL, fleet, {}, np.zeros(len(fleet.kinds)))
+
+
+def test_a_mean_over_fleets_is_of_all_their_starts_and_tells_the_least_saving() -> None:
+    drift = Drift(CASE, 3, (75.0,), seeds=2)
+    both, one, other = (frontier_of(drift, seed)["75W"] for seed in (None, 0, 1))
+    assert both["fleets"] == 2
+    assert both["startsPerCycle"] == pytest.approx(
+        (one["startsPerCycle"] + other["startsPerCycle"]) / 2, abs=0.01
+    )
+    assert both["fewerStartsPercentLeast"] == min(one["fewerStartsPercent"], other["fewerStartsPercent"])
+
+
+def test_within_the_target_counts_only_costs_that_keep_its_power() -> None:
+    found = frontier_of(Drift(CASE, 4, (25.0, 100.0, 2e3), form=Form.FILL), seed=1)
+    within = found[WITHIN]
+    able = [f for name, f in found.items() if name != WITHIN and f["morePowerPercent"] <= 0.2]
+    assert found["2000W"] not in able
+    assert within["fewerStartsPercent"] == max(f["fewerStartsPercent"] for f in able)
+    assert within["morePowerPercent"] <= within["mostMorePowerPercent"] == 0.2
+
+
+def test_the_full_form_drifts_as_the_target_was_set_and_beside_it_under_equal_split() -> None:
+    gate, *others = drifts(is_full=True)
+    assert (gate.form, gate.case, gate.cycles, gate.step) == (Form.FILL, Case(100, 2, 80), 25, None)
+    assert any((d.form, d.case, d.step) == (Form.EQUAL, gate.case, None) for d in others)
+    assert len({d.name for d in (gate, *others)}) == 1 + len(others)
 
 
 def test_starts_at_no_cost_are_the_same_as_without_one() -> None:
@@ -39,7 +97,8 @@ def test_walking_loads_stay_near_where_they_were_and_within_their_ends() -> None
 
 def test_nobody_beats_foresight_and_more_starts_never_need_more_power() -> None:
     drift = Drift(Case(12, 2, 12, 0.5), 4, (25.0, 100.0))
-    for churn in frontier_of(drift, seed=1).values():
+    frontier = frontier_of(drift, seed=1)
+    for churn in (frontier[cost] for cost in ("25W", "100W", LOADING)):
         assert churn["shedPoolsPerCycle"] == 0.0
         bound = foresight_of(drift, seed=1, fewer_percent=float(churn["fewerStartsPercent"]) - 0.1)
         assert bound["morePowerPercentAtLeast"] <= churn["morePowerPercent"]
