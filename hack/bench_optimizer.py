@@ -30,15 +30,21 @@ def run() -> dict[str, dict[str, float]]:
     import cvxpy  # noqa: F401  import time is not solve time
 
     from joulery.bench.app import suite
+    from joulery.bench.targets import judged
 
     figures, failures = suite(is_full=False)
     assert not failures, "; ".join(failures)
-    return figures | {
-        f"{pools}/{supply}/{engine}": _measure(pools, tightness, engine)
-        for pools in POOLS
-        for supply, tightness in SUPPLIES.items()
-        for engine in ENGINES
-    }
+    targets = {f"targets/{name}": dict(verdict) for name, verdict in judged(figures).items()}
+    return (
+        targets
+        | figures
+        | {
+            f"{pools}/{supply}/{engine}": _measure(pools, tightness, engine)
+            for pools in POOLS
+            for supply, tightness in SUPPLIES.items()
+            for engine in ENGINES
+        }
+    )
 
 
 def _measure(pools: int, tightness: float, engine: str) -> dict[str, float]:

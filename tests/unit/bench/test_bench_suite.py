@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from joulery.bench.app import run
+from joulery.bench.churn import WITHIN
 from joulery.bench.engines import Found, engine_on
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.forms import Form, concave, equal
 from joulery.bench.measure import Measured, Solve, Task
-from joulery.bench.plan import tasks
+from joulery.bench.plan import DEADLINE_CASES, drifts, tasks
 from joulery.bench.suite import Case, drawn
+from joulery.bench.targets import Target, judged, row, targets
 from joulery.optimizer.problem import faults_of as problem_faults
 from joulery.optimizer.solve import solve
 
@@ -25,7 +27,7 @@ def found(cost_w: float, bound_w: float, faults: tuple[str, ...] = (), shed: flo
     return Found(cost_w, bound_w, shed, gpus=8, is_proven=cost_w == bound_w, faults=faults)
 
 
-def row(engine: str, *cold: Found) -> Measured:
+def measured_row(engine: str, *cold: Found) -> Measured:
     task = Task(SMALL, Form.EQUAL, engine, len(cold), 1.0, 1.0)
     solves = tuple(Solve(0.002 * (1 + place), 0.001, f) for place, f in enumerate(cold))
     return Measured(task, solves, solves, 2**20 * 50)
@@ -97,9 +99,9 @@ def test_instances_that_run_cost_no_start() -> None:
 
 def test_the_figures_are_of_the_solves_and_against_the_proven_optimum() -> None:
     rows = [
-        row("milp", found(100.0, 100.0), found(200.0, 150.0)),
-        row("fallback", found(110.0, 99.0)),
-        row("columns", found(90.0, 90.0)),
+        measured_row("milp", found(100.0, 100.0), found(200.0, 150.0)),
+        measured_row("fallback", found(110.0, 99.0)),
+        measured_row("columns", found(90.0, 90.0)),
     ]
     exact = exact_of(rows)
     assert exact == {0: 100.0}
@@ -111,18 +113,21 @@ def test_the_figures_are_of_the_solves_and_against_the_proven_optimum() -> None:
 
 
 def test_how_much_faster_is_the_median_over_seeds_that_both_solved() -> None:
-    quick, slow = row("columns", found(1.0, 1.0), found(1.0, 1.0)), row("textbook", found(1.0, 1.0))
+    quick, slow = (
+        measured_row("columns", found(1.0, 1.0), found(1.0, 1.0)),
+        measured_row("textbook", found(1.0, 1.0)),
+    )
     assert times_faster(quick, slow) == pytest.approx(1.0)
 
 
 def test_a_plan_that_sheds_is_counted_and_not_compared() -> None:
-    figures = figures_of(row("fallback", found(10.0, 10.0, shed=1.0)), {0: 100.0})
+    figures = figures_of(measured_row("fallback", found(10.0, 10.0, shed=1.0)), {0: 100.0})
     assert figures["fullyServedSeeds"] == 0
     assert "excessOverExactP50" not in figures
 
 
 def test_what_the_checker_refuses_is_named_with_case_and_seed() -> None:
-    faults = faults_of(row("milp", found(1.0, 1.0, faults=("too many GPUs",))))
+    faults = faults_of(measured_row("milp", found(1.0, 1.0, faults=("too many GPUs",))))
     assert faults[0] == f"{SMALL.name} equal milp seed 0: too many GPUs"
 
 
@@ -153,6 +158,32 @@ def test_the_command_prints_a_line_per_engine_and_writes_the_same_figures(
     assert document["schemaVersion"] == 1
     assert list(document["benchmarks"]) == [only]
     assert "fallback" in capsys.readouterr().out
+
+
+def test_every_target_is_of_a_figure_that_the_full_form_measures() -> None:
+    measured = {f"{t.case.name}/{t.form}/{t.engine}" for t in tasks(is_full=True)}
+    measured |= {f"{case.name}/deadline/auto" for case in DEADLINE_CASES}
+    measured |= {f"{drift.name}/{WITHIN}" for drift in drifts(is_full=True)}
+    assert {key for key, _ in targets()} <= measured
+
+
+def test_the_short_form_measures_a_target_of_every_size_but_the_largest() -> None:
+    measured = {f"{t.case.name}/{t.form}/{t.engine}" for t in tasks(is_full=False)}
+    sizes = {key.partition("pools")[0] for key, _ in targets() if key in measured}
+    assert sizes == {"9", "100", "1000"}
+
+
+def test_a_target_is_judged_by_its_own_figure_and_not_where_nothing_was_measured() -> None:
+    key = "100pools/2types/80clocks/tight/equal/columns"
+    verdicts = judged({key: {"coldP50CpuMilliseconds": 100.1, "warmP50CpuMilliseconds": 50.0}})
+    assert {name: v["isMet"] for name, v in verdicts.items()} == {
+        f"{key}/coldP50CpuMilliseconds": False,
+        f"{key}/warmP50CpuMilliseconds": True,
+    }
+    lines = [row(name, verdict) for name, verdict in verdicts.items()]
+    assert [line.split()[0] for line in lines] == ["MISSED", "met"]
+    assert lines[0].endswith("100.1 <= 100")
+    assert not Target("timesFasterThanTextbook", least=300.0).is_met(299.9)
 
 
 def test_a_name_that_fits_no_case_is_an_error() -> None:
