@@ -9,6 +9,7 @@ from pathlib import Path
 
 from joulery.bench.churn import foresight_of, frontier_of
 from joulery.bench.deadline import overshoot_of
+from joulery.bench.fewest import fewest_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.forms import Form
 from joulery.bench.measure import Measured, measured
@@ -53,8 +54,9 @@ def suite(
                 figures[f"{drift.name}/{cost}"] = churn
                 say(f"{drift.name}/{cost}: {json.dumps(churn)}")
             if is_full and drift.form is Form.EQUAL:
-                figures[f"{drift.name}/foresight"] = foresight_of(drift, seed=0)
-                say(f"{drift.name}/foresight: {json.dumps(figures[f'{drift.name}/foresight'])}")
+                for name, found_by in (("fewest", fewest_of), ("foresight", foresight_of)):
+                    figures[f"{drift.name}/{name}"] = found_by(drift, 0)
+                    say(f"{drift.name}/{name}: {json.dumps(figures[f'{drift.name}/{name}'])}")
     for case in DEADLINE_CASES:
         name = f"{case.name}/deadline/auto"
         if only in name:

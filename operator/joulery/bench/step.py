@@ -54,10 +54,11 @@ def begun(before: Running, now: Running) -> Mapping[int, int]:
 
 def _split_equally(problem: Problem, engine: str) -> Step:
     solution = solve(problem, engine=engine, time_limit_s=LONG_S)
-    return Step(_running(problem, solution), _watts(problem, solution), sum(solution.shed))
+    return Step(running_of(problem, solution), _watts(problem, solution), sum(solution.shed))
 
 
-def _running(problem: Problem, solution: Solution) -> Running:
+def running_of(problem: Problem, solution: Solution) -> Running:
+    """What a plan runs, by pool."""
     pairs = zip(problem.pools, solution.choice.option, strict=True)
     return {p.key: {int(p.kind[o]): int(p.count[o])} for p, o in pairs}
 

@@ -11,12 +11,16 @@ import pytest
 
 from joulery.bench.churn import LOADING, WITHIN, Drift, foresight_of, frontier_of, loading_w
 from joulery.bench.deadline import overshoot_of
+from joulery.bench.fewest import fewest, fewest_of, starts_of, with_starts
 from joulery.bench.foresight import least_power_w, ways_of
-from joulery.bench.forms import Form, fill
+from joulery.bench.forms import Form, equal, fill
 from joulery.bench.plan import drifts
-from joulery.bench.step import begun, step
+from joulery.bench.step import begun, running_of, step
 from joulery.bench.suite import Case, drawn
+from joulery.optimizer.checker import check
 from joulery.optimizer.problem import Kind
+from joulery.optimizer.solve import solve
+from problems import solution_of
 
 CASE = Case(12, 2, 12)
 
@@ -121,6 +125,36 @@ def test_foresight_of_one_pool_is_what_trying_every_way_finds() -> None:
         bound_w = least_power_w(fleets, running, most)
         assert bound_w <= least_w * (1.0 + 1e-9)
     assert bound_w == pytest.approx(least_w, rel=1e-3)
+
+
+def test_the_fewest_starts_within_some_power_are_what_trying_everything_finds() -> None:
+    fleet = drawn(Case(3, 2, 4, 0.4), 2)
+    first = solve(equal(fleet))
+    running = running_of(equal(fleet), first)
+    saved = []
+    for seed in range(6):
+        problem = with_starts(fleet.drifted(seed, 0.3), running)
+        least = solve(problem)
+        for power in (1.0005, 1.05, 1.3):
+            found = fewest(problem, least, power)
+            tried = [
+                starts_of(problem, plan)
+                for options in itertools.product(*(range(1, len(pool)) for pool in problem.pools))
+                if not check(problem, plan := solution_of(problem, options))
+                and plan.cost_w <= power * least.cost_w
+            ]
+            assert found.starts == min(tried)
+            assert found.is_proven
+            saved.append(starts_of(problem, least) - found.starts)
+    assert max(saved) > 0
+
+
+def test_every_cycle_keeps_its_power_and_proves_its_fewest_starts() -> None:
+    drift = Drift(Case(20, 2, 12, 0.3), 4, ())
+    found = fewest_of(drift, seed=1)
+    assert found["cyclesProven"] == found["cycles"] == 4
+    assert 0.0 <= found["morePowerPercent"] <= found["mostMorePowerPercentPerCycle"]
+    assert 0.0 < found["startsPerCycle"] < found["startsPerCycleAtNoCost"]
 
 
 def test_what_loading_costs_is_counted_in_the_power_of_the_boundary() -> None:
