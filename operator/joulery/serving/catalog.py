@@ -12,6 +12,7 @@ from joulery.serving.class_mix import Lengths
 from joulery.serving.instance import instance_model
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.points import SAMPLE_REQUESTS, OperatingPoints, between, operating_points
+from joulery.serving.sample import Samples
 from joulery.serving.truth import perturbed
 
 
@@ -22,6 +23,7 @@ class PointCatalog:
         self._requests = requests
         self._capacity = capacity
         self._known: OrderedDict[object, OperatingPoints] = OrderedDict()
+        self._samples = Samples()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -80,6 +82,7 @@ class PointCatalog:
                 clocks_mhz=clocks_mhz,
                 dispersion=dispersion,
                 requests=self._requests,
+                samples=self._samples,
             )
             self._known[key] = known
             if len(self._known) > self._capacity:

@@ -26,10 +26,14 @@ _MARGIN = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """How near to the crossing a run must be to end the search, in the logarithms of its excess and its rate."""
+    """How near to the crossing a run must be to end the search, in the logarithms of its excess and its rate.
+
+    Beyond this `deviation` the search goes on until it has a slope of its own, as one told by few may be flat.
+    """
 
     excess: float
     rate: float
+    deviation: float = math.inf
 
 
 # A line whose slope is off by half moves the crossing by half a percent from a run as near as this.
@@ -102,8 +106,9 @@ def crossing(
         last = run(rate)
         low, high = (last, high) if last.attains else (low, last)
         telling += [last] if last.tells else []
-        slope = _slope(telling) or slope
-        if slope is not None and _is_near(last, slope, near):
+        own = _slope(telling)
+        slope = own or slope
+        if slope is not None and _is_near(last, slope, near, is_own=own is not None):
             return Crossing(_shifted_rps(last, slope), slope, last.deviation / slope)
         if low is not None and high is not None and high.rate_rps <= _PRECISION * low.rate_rps:
             return _between(low if low is last else run(low.rate_rps), high, slope or _USUAL_SLOPE)
@@ -114,8 +119,9 @@ def crossing(
     return NOWHERE
 
 
-def _is_near(last: Run, slope: float, near: Near) -> bool:
-    return last.tells and abs(last.height) <= min(near.excess, near.rate * slope)
+def _is_near(last: Run, slope: float, near: Near, *, is_own: bool) -> bool:
+    is_sure = is_own or last.deviation <= near.deviation * slope
+    return is_sure and last.tells and abs(last.height) <= min(near.excess, near.rate * slope)
 
 
 def _shifted_rps(last: Run, slope: float) -> float:

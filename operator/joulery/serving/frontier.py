@@ -2,7 +2,7 @@
 
 Neighbouring clocks are alike: a clock is searched from where those above it point, with the slope between that
 of the clock above and that of the lowest. Where another sample would give too different rates, one of twice the
-size is taken.
+size is taken, or for a clock alone a second one beside the first.
 """
 
 from __future__ import annotations
@@ -37,34 +37,56 @@ class Limit:
 _NONE = Limit(NOWHERE, (0.0, 0.0))
 
 
-def frontier(
-    trial_of: Callable[[int], Trial], requests: int, clocks_mhz: Sequence[int]
-) -> tuple[Trial, tuple[Limit, ...]]:
-    """The limit at each of some rising clocks, and the trial that found them.
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The limit at each clock, a trial that found them, and how many requests were tried in all."""
 
-    `trial_of` makes a trial of so many requests. A lower clock never carries more than a higher one.
+    trial: Trial
+    limits: tuple[Limit, ...]
+    requests: int
+
+
+def frontier(trial_of: Callable[[int, int], Trial], requests: int, clocks_mhz: Sequence[int]) -> Frontier:
+    """The limit at each of some rising clocks. A lower clock never carries more than a higher one.
+
+    `trial_of` makes a trial of so many requests, of which there is a first and a second draw, 0 and 1.
     """
-    trial = trial_of(requests)
+    trial = trial_of(requests, 0)
     if len(clocks_mhz) == 1:
-        return _lone(trial, trial_of, requests, clocks_mhz[0])
+        return _lone(trial, trial_of, clocks_mhz[0])
     top = _limit(trial, clocks_mhz[-1])
     bottom = _bottom(trial, clocks_mhz, top)
     if max(top.crossing.deviation, bottom.crossing.deviation) > _MOST_DEVIATION:
-        trial = trial_of(2 * requests)
+        trial = trial_of(2 * requests, 0)
         top = _limit(trial, clocks_mhz[-1], top.rate_rps, top.crossing.slope)
         bottom = _bottom(trial, clocks_mhz, top, bottom)
-    return trial, _inner(trial, clocks_mhz, top, bottom)
+    return Frontier(trial, _inner(trial, clocks_mhz, top, bottom), len(trial.sample))
 
 
-def _lone(
-    trial: Trial, trial_of: Callable[[int], Trial], requests: int, clock_mhz: int
-) -> tuple[Trial, tuple[Limit, ...]]:
-    """The limit of a clock that no other is compared with, from fewer runs."""
-    found = trial.quick_crossing(clock_mhz)
-    if found.deviation > _MOST_DEVIATION:
-        trial = trial_of(2 * requests)
-        found = trial.quick_crossing(clock_mhz, found)
-    return trial, (_told(trial, found),)
+def _lone(trial: Trial, trial_of: Callable[[int, int], Trial], clock_mhz: int) -> Frontier:
+    """The limit of a clock that no other is compared with, from fewer runs.
+
+    Where it spreads too much a second draw is searched from there, and the limit is between both.
+    """
+    found = _told(trial, trial.quick_crossing(clock_mhz))
+    if found.crossing.deviation <= _MOST_DEVIATION:
+        return Frontier(trial, (found,), len(trial.sample))
+    other = trial_of(len(trial.sample), 1)
+    again = _told(other, other.quick_crossing(clock_mhz, found.crossing))
+    return Frontier(trial, (_between(found, again),), len(trial.sample) + len(other.sample))
+
+
+def _between(one: Limit, other: Limit) -> Limit:
+    """The limit of two draws: the mean of their rates, the longer of their tails; none where one has none."""
+    if min(one.rate_rps, other.rate_rps) == 0.0:
+        return _NONE
+    mean = Crossing(
+        math.sqrt(one.rate_rps * other.rate_rps),
+        math.sqrt(one.crossing.slope * other.crossing.slope),
+        0.5 * math.hypot(one.crossing.deviation, other.crossing.deviation),
+    )
+    ttft_ms, tpot_ms = (max(pair) for pair in zip(one.p99_ms, other.p99_ms, strict=True))
+    return Limit(mean, (ttft_ms, tpot_ms))
 
 
 def _bottom(trial: Trial, clocks_mhz: Sequence[int], top: Limit, before: Limit = _NONE) -> Limit:

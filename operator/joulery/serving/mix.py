@@ -151,16 +151,38 @@ def _shuffled(
 
 
 def _inverse(quantiles: Floats, edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> Ints:
-    """Lengths at rising quantiles, bucket by bucket."""
+    """Lengths at rising quantiles: places in their buckets first, all bent at once, then bucket by bucket.
+
+    Powers are taken as exponentials and in place, which takes two thirds of the time.
+    """
     cumulative = np.concatenate([[0.0], np.cumsum(shares)])
     bounds = [*np.searchsorted(quantiles, cumulative[:-1]).tolist(), len(quantiles)]
+    buckets = [slice(start, end) for start, end in pairwise(bounds)]
+    lengths = np.empty(len(quantiles))
+    for i, bucket in enumerate(buckets):
+        np.subtract(quantiles[bucket], cumulative[i], out=lengths[bucket])
+        lengths[bucket] /= max(cumulative[i + 1] - cumulative[i], 1e-300)
+    _bend_places(lengths, bend)
     low, high = _bounds(edges)
-    lengths: Ints = np.empty(len(quantiles), np.int64)
-    for i, (start, end) in enumerate(pairwise(bounds)):
-        place = (quantiles[start:end] - cumulative[i]) / max(cumulative[i + 1] - cumulative[i], 1e-300)
-        inside = low[i] * (high[i] / low[i]) ** (np.minimum(np.maximum(place, 0.0), 1.0) ** bend)
-        lengths[start:end] = np.minimum(np.maximum(np.rint(inside), edges[i] + 1), edges[i + 1])
-    return lengths
+    for bucket, growth in zip(buckets, np.log(high / low), strict=True):
+        lengths[bucket] *= growth
+    np.exp(lengths, out=lengths)
+    for i, bucket in enumerate(buckets):
+        lengths[bucket] *= low[i]
+        np.rint(lengths[bucket], out=lengths[bucket])
+        np.maximum(lengths[bucket], edges[i] + 1, out=lengths[bucket])
+        np.minimum(lengths[bucket], edges[i + 1], out=lengths[bucket])
+    return lengths.astype(np.int64)
+
+
+def _bend_places(places: Floats, bend: float) -> None:
+    """Clip places in a bucket to 0..1 and raise them to a power."""
+    np.maximum(places, 1e-300, out=places)
+    np.minimum(places, 1.0, out=places)
+    if bend != 1.0:
+        np.log(places, out=places)
+        places *= bend
+        np.exp(places, out=places)
 
 
 def _mean(edges: tuple[int, ...], shares: tuple[float, ...], bend: float) -> float:

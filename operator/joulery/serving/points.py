@@ -19,7 +19,7 @@ from joulery.domain.request_class import Objective
 from joulery.serving.class_mix import Lengths
 from joulery.serving.frontier import frontier
 from joulery.serving.instance import InstanceModel
-from joulery.serving.sample import Sample
+from joulery.serving.sample import Samples
 from joulery.serving.trial import Trial
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +32,9 @@ ATTAINMENT = 0.995
 
 # Requests of a sample to begin with; most classes then spread by 1 to 2 % over samples.
 SAMPLE_REQUESTS = 46_000
+
+# From the seed of one draw of a sample to that of the next; far from seeds that callers count up.
+_NEXT_DRAW = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,12 @@ def operating_points(
     attainment: float = ATTAINMENT,
     requests: int = SAMPLE_REQUESTS,
     seed: int = 0,
+    samples: Samples | None = None,
 ) -> OperatingPoints:
     """Operating points at rising clocks, from one sample of so many requests, or of twice as many.
 
     Twice as many are drawn where rates would spread too much over samples. `dispersion` is that of the arrivals
-    at one instance: variance over mean of their counts per second.
+    at one instance: variance over mean of their counts per second. `samples` holds those drawn before.
 
     Raises ValueError for clocks that do not rise, and what `Engine` raises for its options.
     """
@@ -100,12 +104,15 @@ def operating_points(
     if not clocks or any(b <= a for a, b in pairwise(clocks)):
         raise ValueError(f"clocks must rise, got {clocks}")
 
-    def trial_of(count: int) -> Trial:
-        longest = model.longest_request_tokens
-        sample = Sample.of_mix(mix, count, seed=seed, longest=longest, dispersion=dispersion)
+    drawn = samples or Samples()
+
+    def trial_of(count: int, draw: int) -> Trial:
+        longest, its_seed = model.longest_request_tokens, seed + _NEXT_DRAW * draw
+        sample = drawn.of_mix(mix, count, seed=its_seed, longest=longest, dispersion=dispersion)
         return Trial(model, token_budget, max_num_seqs, sample, objective, attainment)
 
-    trial, limits = frontier(trial_of, requests, clocks)
+    found = frontier(trial_of, requests, clocks)
+    trial, limits = found.trial, found.limits
     rates = np.array([limit.rate_rps for limit in limits])
     grid = rates[:, None] * np.array(LOAD_GRID)
     tails = np.array([limit.p99_ms for limit in limits])
@@ -121,7 +128,7 @@ def operating_points(
         best_tpot_ms=alone[:, 1],
         mean_input_tokens=float(trial.sample.input_tokens.mean()),
         mean_output_tokens=float(trial.sample.output_tokens.mean()),
-        requests=len(trial.sample),
+        requests=found.requests,
         seed_spread=np.array([limit.crossing.deviation for limit in limits]),
         idle_w=model.idle_loaded_w,
         prompt_time_share=_prompt_time_share(trial),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +51,17 @@ class Sample:
     @staticmethod
     def of_mix(mix: Lengths, count: int, *, seed: int, longest: int, dispersion: float = 1.0) -> Sample:
         """Requests drawn from a mix; input cut so that input and output stay within `longest` tokens."""
-        inputs, outputs = mix.sample(count, seed)
-        outputs = np.minimum(outputs, longest - 1)
-        return Sample.of_lengths(
-            np.minimum(inputs, longest - outputs), outputs, seed=seed, dispersion=dispersion
-        )
+        return Sample.of_lengths(*mix.sample(count, seed), seed=seed, dispersion=dispersion).cut(longest)
 
     def __len__(self) -> int:
         return len(self.gaps)
+
+    def cut(self, longest: int) -> Sample:
+        """The same with input cut so that input and output stay within so many tokens."""
+        outputs = np.minimum(self.output_tokens, longest - 1)
+        return replace(
+            self, input_tokens=np.minimum(self.input_tokens, longest - outputs), output_tokens=outputs
+        )
 
     def first(self, count: int) -> Sample:
         """The first requests, evenly thinned so that lengths keep their distribution."""
@@ -66,6 +70,27 @@ class Sample:
         return Sample(
             self.input_tokens[keep], self.output_tokens[keep], gaps / gaps.mean(), self.late_s[: len(keep)]
         )
+
+
+class Samples:
+    """Samples by what they are drawn from, each drawn once; the least recently asked are dropped.
+
+    All variants of a pool are tried under the same requests, whatever each has room for.
+    """
+
+    def __init__(self, *, capacity: int = 4) -> None:
+        self._capacity = capacity
+        self._known: OrderedDict[object, Sample] = OrderedDict()
+
+    def of_mix(self, mix: Lengths, count: int, *, seed: int, longest: int, dispersion: float = 1.0) -> Sample:
+        """As `Sample.of_mix`."""
+        key = (mix.content_hash, count, seed, dispersion)
+        if key not in self._known:
+            self._known[key] = Sample.of_lengths(*mix.sample(count, seed), seed=seed, dispersion=dispersion)
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key].cut(longest)
 
 
 class Columns:

@@ -9,7 +9,7 @@ from joulery.domain.request_class import Objective
 from joulery.serving import kernel, kernel_trial
 from joulery.serving import kernel_cells as at
 from joulery.serving.engine_state import check_lengths, empty_cells, energy_j, set_clock
-from joulery.serving.instance import InstanceModel
+from joulery.serving.instance import ClockCoefficients, InstanceModel
 from joulery.serving.request_table import RequestTable
 
 Ints = npt.NDArray[np.int64]
@@ -34,6 +34,7 @@ class TrialEngine:
         """Make an engine for lists no longer than these lengths. Raises as `Engine` and its `submit_many`."""
         check_lengths(model, input_tokens, output_tokens)
         self._model = model
+        self._clocks: dict[int, ClockCoefficients] = {}
         self._empty = empty_cells(model, token_budget=token_budget, max_num_seqs=max_num_seqs)
         self._cells = self._empty.copy()
         self._joules = np.zeros(at.JOULE_CELLS)
@@ -87,7 +88,9 @@ class TrialEngine:
 
     def _restart(self, clock_mhz: int) -> float:
         """Forget all requests and everything counted; watts of the instance when idle."""
-        clock = self._model.at_clock(clock_mhz)
+        clock = self._clocks.get(clock_mhz) or self._clocks.setdefault(
+            clock_mhz, self._model.at_clock(clock_mhz)
+        )
         self._cells[:] = self._empty
         self._joules[:] = 0.0
         self._arrays.intervals[:] = 0

@@ -63,6 +63,18 @@ def test_a_run_further_away_is_enough_where_that_is_asked_for(slope: float, off:
     assert len(curve.rates_rps) == 1
 
 
+@given(st.floats(4.0, 10.0), st.floats(-0.2, 0.2))
+def test_a_slope_told_by_few_is_found_anew_where_it_would_tell_too_wide_a_spread(
+    slope: float, height: float
+) -> None:
+    curve = power_law(7.0, 5.0 * slope)
+    near = Near(0.5, 0.03, deviation=0.09 / slope)
+    found = curve.search(7.0 * math.exp(height / (5.0 * slope)), slope, near)
+    assert len(curve.rates_rps) > 1
+    assert found.slope == pytest.approx(5.0 * slope)
+    assert found.deviation == pytest.approx(0.1 / found.slope)
+
+
 @given(st.floats(0.0, 0.9), st.floats(0.1, 50.0), st.floats(-1.5, 1.5))
 def test_at_a_cliff_the_rate_attains_and_little_more_does_not(
     floor: float, cliff_rps: float, log_off: float

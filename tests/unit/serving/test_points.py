@@ -17,10 +17,10 @@ from joulery.serving import trial as trials
 from joulery.serving.catalog import PointCatalog
 from joulery.serving.mix import of_requests
 from joulery.serving.points import LOAD_GRID, SAMPLE_REQUESTS, OperatingPoints, clock_table, operating_points
-from joulery.serving.sample import Sample
+from joulery.serving.sample import Sample, Samples
 from joulery.serving.trial import Trial
 from joulery.serving.truth import perturbed
-from serving_cases import ACCELERATOR, azure_lengths, instance, shipped_profile
+from serving_cases import ACCELERATOR, Ints, azure_lengths, instance, shipped_profile
 
 CLOCKS = (1200, 1470, 1725, 1980)
 OBJECTIVE = Objective(time_to_first_token_ms=2000, time_per_output_token_ms=100)
@@ -192,12 +192,27 @@ def test_a_clock_alone_has_the_rate_that_it_has_among_others(trace: str, tensor_
     assert alone.rate_rps == pytest.approx(among.rate_rps, rel=0.022)
 
 
-def test_a_clock_alone_of_which_one_sample_tells_too_little_gets_twice_as_many_requests() -> None:
+def test_a_clock_alone_of_which_one_sample_tells_too_little_is_between_two() -> None:
+    model, long_prompts = instance(2), of_requests(*azure_lengths("code"))
     asked = {"token_budget": 512, "max_num_seqs": 256, "objective": OBJECTIVE, "clocks_mhz": (1980,)}
-    long_prompts = of_requests(*azure_lengths("code"))
-    few = operating_points(instance(2), **asked, mix=long_prompts, requests=5000)  # type: ignore[arg-type]
-    assert few.requests == 10_000
-    assert few.rate_at(0) > 0.0
+    found = operating_points(model, **asked, mix=long_prompts, requests=5000)  # type: ignore[arg-type]
+    one, other = (
+        Trial(
+            model,
+            512,
+            256,
+            Sample.of_mix(long_prompts, 5000, seed=seed, longest=model.longest_request_tokens),
+            OBJECTIVE,
+            0.995,
+        )
+        for seed in (0, 1_000_003)
+    )
+    first = one.quick_crossing(1980)
+    second = other.quick_crossing(1980, first)
+    assert first.deviation > 0.032
+    assert found.requests == 10_000
+    assert found.rate_at(0) == pytest.approx((first.rate_rps * second.rate_rps) ** 0.5)
+    assert found.seed_spread[0] == pytest.approx(np.hypot(first.deviation, second.deviation) / 2.0)
 
 
 def test_points_are_the_same_whenever_they_are_computed() -> None:
@@ -216,6 +231,40 @@ def test_clocks_must_rise() -> None:
             objective=OBJECTIVE,
             clocks_mhz=(1980, 1200),
         )
+
+
+class CountedMix:
+    """A mix that counts how often it is drawn from."""
+
+    content_hash = MIX.content_hash
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def sample(self, count: int, seed: int) -> tuple[Ints, Ints]:
+        self.seeds.append(seed)
+        return MIX.sample(count, seed)
+
+
+def test_variants_are_tried_under_one_sample_each_as_far_as_it_has_room() -> None:
+    mix, samples = CountedMix(), Samples()
+    for longest in (8192, 700, 8192):
+        found = samples.of_mix(mix, 500, seed=3, longest=longest, dispersion=1.5)
+        own = Sample.of_mix(MIX, 500, seed=3, longest=longest, dispersion=1.5)
+        for name in ("input_tokens", "output_tokens", "gaps", "late_s"):
+            assert (getattr(found, name) == getattr(own, name)).all()
+        assert (found.input_tokens + found.output_tokens).max() <= longest
+    assert mix.seeds == [3]
+
+
+def test_another_question_draws_another_sample_and_the_least_recent_is_dropped() -> None:
+    mix, samples = CountedMix(), Samples(capacity=2)
+    for seed in (1, 2, 1, 3, 1, 2):
+        samples.of_mix(mix, 100, seed=seed, longest=8192)
+    assert mix.seeds == [1, 2, 3, 2]
+    samples.of_mix(mix, 200, seed=2, longest=8192)
+    samples.of_mix(mix, 200, seed=2, longest=8192, dispersion=2.0)
+    assert mix.seeds == [1, 2, 3, 2, 2, 2]
 
 
 @pytest.mark.parametrize("dispersion", [1.0, 1.5, 4.0])
