@@ -273,6 +273,7 @@ def profile() -> Manifest:
         "kvMemoryShare": "0.9",
         "reservedBytesPerGPU": 2500000000,
         "boardLimitMilliwatts": 700000,
+        "kvCache": {"type": "FP8", "bytesPerToken": 163840},
         "tensorParallelSizes": [{"size": 4, "streamingStepNanoseconds": deepcopy(time)}],
         "latency": {name: deepcopy(time) for name in latency},
         "power": {**{name: deepcopy(watts) for name in power}, "offset": _parameter("1", "0.9", "1.1")},
@@ -288,7 +289,7 @@ def profile() -> Manifest:
         "metadata": {"name": "case-fp8"},
         "spec": {
             "model": "case",
-            "engine": {"type": "VLLM", "version": "0.11.0"},
+            "engine": {"type": "VLLM", "version": "0.11.0", "maxNumBatchedTokens": 8192},
             "precision": "FP8",
             "kvCacheType": "BF16",
             "parameters": {

@@ -82,10 +82,7 @@ def document(found: Found, power: PowerFound, tables: Findings) -> str:
 
 
 def _shipped_errors(lanes: Sequence[Lane]) -> dict[str, Errors]:
-    laws = {
-        lane.accelerator: law_of_profile(shipped_profile(lane.accelerator), lane.accelerator)
-        for lane in lanes
-    }
+    laws = {lane.accelerator: law_of_profile(shipped_profile(), lane.accelerator) for lane in lanes}
     return {lane.accelerator: scores(lane.points, laws[lane.accelerator]).tpot for lane in lanes}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from types import MappingProxyType
 
 import yaml
 
@@ -17,11 +16,9 @@ from joulery.serving.instance import kv_capacity_tokens
 from joulery.serving.parameters import EngineProfile, LatencyParameters
 from joulery.serving.profile_spec import profile_from_spec
 
-# The profiles whose devices, weights and KV cache the lanes have. No column says which type of cache was run: 16 bit
+# The profile whose devices, weights and KV caches the lanes have. No column says which type of cache was run: 16 bit
 # on H100; on H200 TP1 a 16-bit cache would be full at 8192/1024 and 32 clients, which the measured TTFT refutes.
-PROFILES = MappingProxyType(
-    {"H100-SXM-80GB": "llama-3.1-70b-fp8", "H200-SXM-141GB": "llama-3.1-70b-fp8-h200"}
-)
+PROFILE = "llama-3.1-70b-fp8"
 
 # Lengths are on average 0.9 of nominal. Rows below 0.69 of the KV cache are clean and those above 0.8 queue.
 MEAN_LENGTH_SHARE = 0.9
@@ -56,18 +53,17 @@ class Lane:
         return tuple(sorted({p.row.tensor_parallel_size for p in self.points}))
 
 
-def shipped_profile(accelerator: str) -> EngineProfile:
-    """The profile that ships for an accelerator."""
-    name = PROFILES[accelerator]
-    text = files("joulery.data").joinpath(f"profiles/{name}.yaml").read_text(encoding="utf-8")
-    return profile_from_spec(yaml.safe_load(text)["spec"], name=name)
+def shipped_profile() -> EngineProfile:
+    """The profile that ships for the accelerators of the rows."""
+    text = files("joulery.data").joinpath(f"profiles/{PROFILE}.yaml").read_text(encoding="utf-8")
+    return profile_from_spec(yaml.safe_load(text)["spec"], name=PROFILE)
 
 
 def lane_of(
     rows: Sequence[Measurement], accelerator: str, engine: str, *, done: Callable[[], None] = lambda: None
 ) -> Lane:
     """Replay the rows of one lane; `done` is called after each."""
-    profile = shipped_profile(accelerator)
+    profile = shipped_profile()
     points: list[Point] = []
     full: list[Point] = []
     for row in rows:

@@ -10,7 +10,7 @@ from joulery.calibration.claims import Claim, Found
 from joulery.calibration.client import REQUESTS_PER_CLIENT, SHORTEST_SHARE, TOKEN_BUDGET
 from joulery.calibration.fit import SOFT_ERROR, TTFT_WEIGHT
 from joulery.calibration.holdout import Judged
-from joulery.calibration.lanes import FULL_SHARE, PROFILES, SEEDS, shipped_profile
+from joulery.calibration.lanes import FULL_SHARE, SEEDS, shipped_profile
 from joulery.errors import ConfigError
 
 SCHEMA_VERSION = 1
@@ -39,12 +39,13 @@ def merge_into(file: Path, figures: Mapping[str, object]) -> None:
 
 
 def _assumed() -> dict[str, object]:
+    profile = shipped_profile()
     return {
         "requestsPerClient": REQUESTS_PER_CLIENT,
         "shortestLengthShareOfNominal": SHORTEST_SHARE,
         "tokenBudget": TOKEN_BUDGET,
         "seeds": list(SEEDS),
-        "kvBytesPerToken": {name: shipped_profile(name).parameters.kv_bytes_per_token for name in PROFILES},
+        "kvBytesPerToken": {name: profile.kv_cache(name).bytes_per_token for name in profile.accelerators},
         "outOfMemoryAboveShareOfKvCache": FULL_SHARE,
         "ttftWeight": TTFT_WEIGHT,
         "softErrorShare": SOFT_ERROR,

@@ -14,6 +14,7 @@ from joulery.serving.parameters import (
     ClockResponse,
     EngineProfile,
     Grade,
+    KvCache,
     LatencyParameters,
     ModelParameters,
     Parameter,
@@ -52,7 +53,7 @@ class Evidence:
 
 
 def scaled_like(
-    like: EngineProfile, accelerator: str, model: ModelParameters, sizes: set[int]
+    like: EngineProfile, accelerator: str, model: ModelParameters, cache: KvCache, sizes: set[int]
 ) -> AcceleratorProfile:
     """What is taken from a profile for a model of other sizes: times go by the bytes of weights, or of KV cache.
 
@@ -61,7 +62,7 @@ def scaled_like(
     """
     known = like.accelerators[accelerator]
     weights = model.streamed_weight_bytes / like.parameters.streamed_weight_bytes
-    cache = model.kv_bytes_per_token / like.parameters.kv_bytes_per_token
+    kv_bytes = cache.bytes_per_token / like.kv_cache(accelerator).bytes_per_token
     latency = known.latency
     steps = dict(latency.streaming_step_ns)
     typical = next(iter(steps.values()))
@@ -72,10 +73,10 @@ def scaled_like(
     latency = replace(
         latency,
         **scaled,
-        context_token_ps=latency.context_token_ps.scaled(cache),
+        context_token_ps=latency.context_token_ps.scaled(kv_bytes),
         streaming_step_ns={size: steps[size].scaled(weights) for size in sorted(sizes)},
     )
-    device = replace(known.device, tensor_parallel_sizes=tuple(sorted(sizes)))
+    device = replace(known.device, tensor_parallel_sizes=tuple(sorted(sizes)), kv_cache=cache)
     return replace(known, device=device, latency=latency, held_out_errors=())
 
 

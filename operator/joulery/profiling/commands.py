@@ -108,13 +108,19 @@ def plot(
     profile: Annotated[str, typer.Argument(metavar="FILE|NAME", help=_REFERENCE)],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page, HTML that opens offline.")],
     points: Annotated[Path | None, typer.Option(help="Measured points to draw over the model.")] = None,
-    token_budget: TokenBudget = 8192,
+    token_budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="max_num_batched_tokens; by default as the profile was measured."),
+    ] = None,
     max_num_seqs: MaxNumSeqs = None,
     shortest_share: ShortestShare = 0.8,
     requests_per_client: RequestsPerClient = 10,
 ) -> None:
     """Draw times, watts and joules per token against load and clock, with bands."""
+    from joulery.profiling.files import profile_at
     from joulery.profiling.plotting import run
     from joulery.profiling.replay import Client
 
-    run(profile, points, Client(requests_per_client, shortest_share, token_budget, max_num_seqs), out)
+    drawn = profile_at(profile)
+    budget = drawn.token_budget if token_budget is None else token_budget
+    run(drawn, points, Client(requests_per_client, shortest_share, budget, max_num_seqs), out)

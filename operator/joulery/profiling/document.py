@@ -45,7 +45,11 @@ def spec_of(profile: EngineProfile) -> dict[str, object]:
     model = profile.parameters
     return {
         "model": profile.model,
-        "engine": {"type": profile.engine, "version": profile.engine_version},
+        "engine": {
+            "type": profile.engine,
+            "version": profile.engine_version,
+            "maxNumBatchedTokens": profile.token_budget,
+        },
         "precision": profile.precision,
         "kvCacheType": profile.kv_cache_type,
         "parameters": {
@@ -84,6 +88,8 @@ def _accelerator(accelerator: AcceleratorProfile) -> dict[str, object]:
 
 
 def _device(device: AcceleratorParameters) -> dict[str, object]:
+    own = device.kv_cache
+    cache = {} if own is None else {"kvCache": {"type": own.type, "bytesPerToken": own.bytes_per_token}}
     return {
         "name": device.name,
         "maxClockMHz": device.max_clock_mhz,
@@ -93,6 +99,7 @@ def _device(device: AcceleratorParameters) -> dict[str, object]:
         "kvMemoryShare": decimal_text(device.kv_memory_share),
         "reservedBytesPerGPU": device.reserved_bytes_per_gpu,
         "boardLimitMilliwatts": round(1000 * device.board_limit_w),
+        **cache,
     }
 
 

@@ -26,6 +26,7 @@ from joulery.serving.parameters import (
     AcceleratorProfile,
     EngineProfile,
     HeldOutError,
+    KvCache,
     ModelParameters,
     worst_mean_error,
 )
@@ -86,14 +87,16 @@ def fitted_profile(
     by_device = {name: like for like in reversed(likes) for name in like.accelerators}
     _check_devices(points, by_device, file)
     first = by_device[points[0].accelerator]
-    model = _model(request, first, likes)
+    cache = _cache(request, first, points[0].accelerator)
+    model = replace(_model(request, first, likes), kv_bytes_per_token=cache.bytes_per_token)
     shell = EngineProfile(
         name=request.name,
         model=request.model,
         engine=first.engine,
         engine_version=request.engine_version or first.engine_version,
+        token_budget=request.client.token_budget,
         precision=request.precision or first.precision,
-        kv_cache_type=request.kv_cache_type or first.kv_cache_type,
+        kv_cache_type=cache.type,
         parameters=model,
         accelerators={},
     )
@@ -117,7 +120,10 @@ def _fitted(
     done: Callable[[], None],
 ) -> AcceleratorProfile:
     name = points[0].accelerator
-    base = scaled_like(like, name, shell.parameters, {p.tensor_parallel_size for p in points})
+    cache, sizes = _cache(request, like, name), {p.tensor_parallel_size for p in points}
+    base = scaled_like(like, name, shell.parameters, cache, sizes)
+    if cache == KvCache(shell.kv_cache_type, shell.parameters.kv_bytes_per_token):
+        base = replace(base, device=replace(base.device, kv_cache=None))
     runs = _replayed(points, replace(shell, accelerators={name: base}), request.client, file, done)
     source = f"{file}, {name}"
     latency = fit_latency(runs, law_of(base.latency), base.clock, source=source, done=lambda: None)
@@ -164,16 +170,22 @@ def _check_devices(points: Sequence[MeasuredPoint], known: Mapping[str, EnginePr
 
 
 def _model(request: FitRequest, first: EngineProfile, likes: Sequence[EngineProfile]) -> ModelParameters:
-    """The model's sizes as declared, else those that all profiles given agree on."""
+    """The model's sizes as declared, else those that all profiles given agree on; caches are by accelerator."""
     found = {}
     for name in ModelParameters.__dataclass_fields__:
         declared = getattr(request, name)
         values = {getattr(like.parameters, name) for like in likes}
-        if declared is None and len(values) > 1:
+        if declared is None and len(values) > 1 and name != "kv_bytes_per_token":
             option = "--" + name.replace("_", "-")
             raise ConfigError(f"the profiles given with --like differ in {name}: state {option}")
         found[name] = getattr(first.parameters, name) if declared is None else declared
     return ModelParameters(**found)
+
+
+def _cache(request: FitRequest, like: EngineProfile, accelerator: str) -> KvCache:
+    """The KV cache on an accelerator as declared, else that of the profile it is like."""
+    known = like.kv_cache(accelerator)
+    return KvCache(request.kv_cache_type or known.type, request.kv_bytes_per_token or known.bytes_per_token)
 
 
 def _above(accelerator: AcceleratorProfile, limit_percent: float) -> HeldOutError | None:

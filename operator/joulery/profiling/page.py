@@ -61,13 +61,14 @@ def page(profile: EngineProfile, sections: Iterable[Section], *, client: str) ->
     """The whole page; `client` says how the load is declared."""
     body = "\n".join(_section(profile, s) for s in sections)
     title = f"{profile.name}: {profile.model} {profile.precision}"
+    caches = ", ".join(f"{profile.kv_cache(name).type} on {name}" for name in profile.accelerators)
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script><body><h1>{html.escape(title)}</h1>"
-        f"<p class='note'>{profile.engine} {html.escape(profile.engine_version)}, KV cache "
-        f"{html.escape(profile.kv_cache_type)}. Closed-loop clients, {html.escape(client)}. Lines are the model, "
-        "circles are measured (open: out of KV memory), bands span the ranges of the parameters, each moved alone and "
-        "added as independent. Means over all requests of a run, the first wave included.</p>"
+        f"<p class='note'>{profile.engine} {html.escape(profile.engine_version)} measured with a token budget of "
+        f"{profile.token_budget}, KV cache {html.escape(caches)}. Closed-loop clients, {html.escape(client)}. "
+        "Lines are the model, circles are measured (open: out of KV memory), bands span the ranges of the parameters, "
+        "each moved alone and added as independent. Means over all requests of a run, the first wave included.</p>"
         f"{body}</body></html>"
     )
 

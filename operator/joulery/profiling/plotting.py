@@ -11,7 +11,7 @@ from rich.console import Console
 from joulery.calibration.progress import progress
 from joulery.errors import ConfigError
 from joulery.profiling.curves import Drawing, measured_means, variants_of
-from joulery.profiling.files import profile_at, write_whole
+from joulery.profiling.files import write_whole
 from joulery.profiling.page import Column, Dot, Section, page
 from joulery.profiling.points import MeasuredPoint, read_points
 from joulery.profiling.replay import FULL_SHARE, Client
@@ -27,9 +27,9 @@ _CLOCK_LOADS = (4, 32)
 _LOADS = tuple(2**i for i in range(11))
 
 
-def run(reference: str, points: Path | None, client: Client, out: Path) -> None:
-    """The command. Raises ConfigError for a profile or points that cannot be used; nothing is written then."""
-    profile, told = profile_at(reference), Console(stderr=True)
+def run(profile: EngineProfile, points: Path | None, client: Client, out: Path) -> None:
+    """The command. Raises ConfigError for points that cannot be used; nothing is written then."""
+    told = Console(stderr=True)
     measured = read_points(points) if points is not None else ()
     _check_points(measured, profile, str(points))
     names = dict.fromkeys(p.accelerator for p in measured) or dict.fromkeys(profile.accelerators)

@@ -28,8 +28,8 @@ def tables_of(profile: EngineProfile) -> Iterator[Table]:
 
 def _parameters(profile: EngineProfile, name: str, accelerator: AcceleratorProfile) -> Table:
     title = (
-        f"{profile.name}: {profile.model} {profile.precision}, {profile.engine} {profile.engine_version}, "
-        f"KV cache {profile.kv_cache_type}, on {name}"
+        f"{profile.name}: {profile.model} {profile.precision}, {profile.engine} {profile.engine_version} with a token "
+        f"budget of {profile.token_budget}, KV cache {profile.kv_cache(name).type}, on {name}"
     )
     table = Table("parameter", title=title)
     for head in ("value", "low", "high"):

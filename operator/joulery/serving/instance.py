@@ -134,10 +134,10 @@ def instance_model(profile: EngineProfile, accelerator: str, tensor_parallel_siz
 
 def kv_capacity_tokens(profile: EngineProfile, accelerator: str, tensor_parallel_size: int) -> int:
     """Tokens that fit: (share x memory x TP - weights - reserve x TP) / bytes per token, at least 0."""
-    device, model = profile.accelerators[accelerator].device, profile.parameters
+    device = profile.accelerators[accelerator].device
     usable = device.kv_memory_share * device.memory_bytes * tensor_parallel_size
-    left = usable - model.weight_bytes - device.reserved_bytes_per_gpu * tensor_parallel_size
-    return max(0, int(left // model.kv_bytes_per_token))
+    left = usable - profile.parameters.weight_bytes - device.reserved_bytes_per_gpu * tensor_parallel_size
+    return max(0, int(left // profile.kv_cache(accelerator).bytes_per_token))
 
 
 def _host_ns(latency: LatencyParameters, tp: int) -> int:

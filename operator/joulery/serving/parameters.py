@@ -124,8 +124,19 @@ class ServerParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class KvCache:
+    """Number format of a KV cache, and bytes per token over all GPUs of an instance."""
+
+    type: str
+    bytes_per_token: int
+
+
+@dataclass(frozen=True, slots=True)
 class AcceleratorParameters:
-    """The device. Of its clocks those worth planning, rising; below `measured_above_mhz` all is assumed."""
+    """The device. Of its clocks those worth planning, rising; below `measured_above_mhz` all is assumed.
+
+    `kv_cache` is what was measured on it, None where that is the cache of the profile.
+    """
 
     name: str
     max_clock_mhz: int
@@ -137,6 +148,7 @@ class AcceleratorParameters:
     board_limit_w: float
     tensor_parallel_sizes: tuple[int, ...]
     server: ServerParameters
+    kv_cache: KvCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +194,16 @@ class ModelParameters:
 
 @dataclass(frozen=True)
 class EngineProfile:
-    """The serving model of one model x engine x precision. Immutable; equal content has an equal hash."""
+    """The serving model of one model x engine x precision. Immutable; equal content has an equal hash.
+
+    `token_budget` is that of the iterations that were measured; points are computed with the variant's own.
+    """
 
     name: str
     model: str
     engine: str
     engine_version: str
+    token_budget: int
     precision: str
     kv_cache_type: str
     parameters: ModelParameters
@@ -198,6 +214,11 @@ class EngineProfile:
         """Hex digest of all content but the name."""
         unnamed = replace(self, name="")
         return hashlib.sha256(repr(unnamed).encode()).hexdigest()[:16]
+
+    def kv_cache(self, accelerator: str) -> KvCache:
+        """The KV cache on one of the accelerators."""
+        own = self.accelerators[accelerator].device.kv_cache
+        return own or KvCache(self.kv_cache_type, self.parameters.kv_bytes_per_token)
 
     def validate(self) -> tuple[str, ...]:
         """Problems, each with its failing point; empty where the profile is usable."""

@@ -14,6 +14,7 @@ from joulery.serving.parameters import (
     EngineProfile,
     Grade,
     HeldOutError,
+    KvCache,
     LatencyParameters,
     ModelParameters,
     Parameter,
@@ -100,6 +101,7 @@ def profile_from_spec(spec: Mapping[str, object], *, name: str) -> EngineProfile
         model=root.text("model"),
         engine=engine.text("type"),
         engine_version=engine.text("version"),
+        token_budget=engine.integer("maxNumBatchedTokens"),
         precision=root.text("precision"),
         kv_cache_type=root.text("kvCacheType"),
         parameters=ModelParameters(
@@ -139,7 +141,12 @@ def _device(node: _Node) -> AcceleratorParameters:
             slope=server.decimal("slope"),
             gpus_per_server=server.integer("gpusPerServer"),
         ),
+        kv_cache=_kv_cache(node.node("kvCache")) if node.content.get("kvCache") is not None else None,
     )
+
+
+def _kv_cache(node: _Node) -> KvCache:
+    return KvCache(type=node.text("type"), bytes_per_token=node.integer("bytesPerToken"))
 
 
 def _latency(accelerator: _Node) -> LatencyParameters:

@@ -7,6 +7,7 @@ The emulator and the replay run on these, hidden from the operator: time stays w
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -36,8 +37,8 @@ _REFERENCE = ((1, 1000, 0), (12, 15_000, 0), (48, 60_000, 0), (12, 15_000, 500))
 class Truth:
     """A drawn profile and how it compares: mean factors of time and watts, and the slowest iteration's.
 
-    Factors are over reference iterations of all variants at the highest clock; above 1 the truth is slower,
-    or draws more, than the profile says.
+    Factors are over reference iterations of all variants asked for at the highest clock; above 1 the truth is
+    slower, or draws more, than the profile says.
     """
 
     profile: EngineProfile
@@ -59,7 +60,9 @@ def perturbed(profile: EngineProfile, *, time_factor: float, power_factor: float
     return replace(profile, accelerators=accelerators)
 
 
-def draw_truth(profile: EngineProfile, seed: int, *, time_factor: float | None = None) -> Truth:
+def draw_truth(
+    profile: EngineProfile, seed: int, *, time_factor: float | None = None, on: str | None = None
+) -> Truth:
     """True parameters by seed: a common factor uniform in the spread, then each term uniform in its range.
 
     What would leave the spread is cut to it; clock responses are drawn towards the profile's until watts at
@@ -69,9 +72,11 @@ def draw_truth(profile: EngineProfile, seed: int, *, time_factor: float | None =
         profile: what the truth is drawn around.
         seed: draws all that is not forced.
         time_factor: forces this factor on every time, however far from the profile's; watts stay as drawn.
+        on: the accelerator whose variants the factors told are of, by default all.
     """
     drawn = _drawn_profile(profile, seed)
-    return _compared(profile, drawn if time_factor is None else _at_speed(profile, drawn, time_factor))
+    true = drawn if time_factor is None else _at_speed(profile, drawn, time_factor)
+    return _compared(profile, true, tuple(profile.accelerators) if on is None else (on,))
 
 
 def _drawn_profile(profile: EngineProfile, seed: int) -> EngineProfile:
@@ -100,8 +105,8 @@ def _at_speed(profile: EngineProfile, drawn: EngineProfile, time_factor: float) 
     return replace(drawn, accelerators=accelerators)
 
 
-def _compared(profile: EngineProfile, true: EngineProfile) -> Truth:
-    times, watts = _time_ratios(profile, true), _watts_ratios(profile, true)
+def _compared(profile: EngineProfile, true: EngineProfile, names: Sequence[str]) -> Truth:
+    times, watts = _time_ratios(profile, true, names), _watts_ratios(profile, true, names)
     return Truth(true, sum(times) / len(times), sum(watts) / len(watts), max(times))
 
 
@@ -186,9 +191,10 @@ def _watts_by_kind(accelerator: AcceleratorProfile, phi: float) -> tuple[float, 
     return tuple(min(idle + response * (watts.value - idle), limit) for watts, response in kinds)
 
 
-def _time_ratios(known: EngineProfile, true: EngineProfile) -> list[float]:
+def _time_ratios(known: EngineProfile, true: EngineProfile, names: Sequence[str]) -> list[float]:
     ratios = []
-    for name, accelerator in known.accelerators.items():
+    for name in names:
+        accelerator = known.accelerators[name]
         for size in accelerator.device.tensor_parallel_sizes:
             models = instance_model(known, name, size), instance_model(true, name, size)
             before, after = (model.at_clock(accelerator.device.max_clock_mhz) for model in models)
@@ -199,9 +205,12 @@ def _time_ratios(known: EngineProfile, true: EngineProfile) -> list[float]:
     return ratios
 
 
-def _watts_ratios(known: EngineProfile, true: EngineProfile) -> list[float]:
+def _watts_ratios(known: EngineProfile, true: EngineProfile, names: Sequence[str]) -> list[float]:
     ratios = []
-    for name, accelerator in known.accelerators.items():
-        before, after = _watts_by_kind(accelerator, 1.0), _watts_by_kind(true.accelerators[name], 1.0)
+    for name in names:
+        before, after = (
+            _watts_by_kind(known.accelerators[name], 1.0),
+            _watts_by_kind(true.accelerators[name], 1.0),
+        )
         ratios += [is_ / said for said, is_ in zip(before, after, strict=True)]
     return ratios

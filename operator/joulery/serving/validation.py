@@ -17,6 +17,8 @@ def profile_problems(profile: EngineProfile) -> tuple[str, ...]:
     problems: list[str] = []
     if not profile.accelerators:
         problems.append("accelerators is empty")
+    if profile.token_budget < 1:
+        problems.append(f"engine.maxNumBatchedTokens: {profile.token_budget} is below 1")
     for name, accelerator in profile.accelerators.items():
         where = f"accelerators[{name}]"
         found = [*_parameter_problems(where, accelerator), *_device_problems(where, accelerator)]
@@ -39,6 +41,8 @@ def _parameter_problems(where: str, accelerator: AcceleratorProfile) -> Iterator
 
 def _device_problems(where: str, accelerator: AcceleratorProfile) -> Iterator[str]:
     device = accelerator.device
+    if device.kv_cache is not None and device.kv_cache.bytes_per_token < 1:
+        yield f"{where}.kvCache.bytesPerToken: {device.kv_cache.bytes_per_token} is below 1"
     clocks = device.supported_clocks_mhz
     if not clocks or sorted(set(clocks)) != list(clocks) or clocks[0] <= 0:
         yield f"{where}.supportedClocksMHz must rise and be positive, got {list(clocks)}"

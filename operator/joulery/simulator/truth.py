@@ -9,6 +9,7 @@ import yaml
 from joulery.serving.parameters import EngineProfile
 from joulery.serving.profile_spec import profile_from_spec
 from joulery.serving.truth import Truth, draw_truth
+from joulery.simulator.scenario import ACCELERATOR
 
 SHIPPED_PROFILE = "llama-3.1-70b-fp8"
 
@@ -31,6 +32,8 @@ def shipped_profile(name: str = SHIPPED_PROFILE) -> EngineProfile:
 def hidden_truth(profile: EngineProfile, seed: int, *, time_factor: float | None = None) -> Truth:
     """What emulated engines really do: drawn by seed from the parameters' ranges, hidden from the operator.
 
+    The factors told are those of the accelerator that the scenario runs on.
+
     `time_factor` forces how much slower than the profile they are.
     """
-    return draw_truth(profile, seed, time_factor=time_factor)
+    return draw_truth(profile, seed, time_factor=time_factor, on=ACCELERATOR)

@@ -98,9 +98,10 @@ def test_a_row_that_cannot_be_used_is_refused_by_row_and_column(text: str, messa
 
 
 def test_the_profile_that_ships_for_h200_is_usable_and_has_the_cache_that_its_rows_had() -> None:
-    profile = shipped_profile("llama-3.1-70b-fp8-h200")
+    profile = shipped_profile()
     assert profile.validate() == ()
-    assert profile.kv_cache_type == "FP8"
+    assert profile.kv_cache("H200-SXM-141GB").type == "FP8"
+    assert profile.kv_cache("H100-SXM-80GB").type == "BF16"
     assert profile.accelerators["H200-SXM-141GB"].device.tensor_parallel_sizes == (1, 2, 4, 8)
     assert instance_model(profile, "H200-SXM-141GB", 1).kv_capacity_tokens == pytest.approx(366_000, rel=0.02)
     assert draw_truth(profile, 3).profile.validate() == ()

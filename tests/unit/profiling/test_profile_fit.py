@@ -130,9 +130,14 @@ def test_points_with_watts_and_times_of_the_wrong_load_generator_show_in_the_hel
 
 
 def test_the_command_declares_the_benchmark_client_unless_told() -> None:
-    for command in (commands.fit, commands.plot):
-        defaults = {name: p.default for name, p in signature(command).parameters.items()}
-        assert Client() == Client(**{name: defaults[name] for name in Client.__dataclass_fields__})
+    fit, plot = (
+        {name: p.default for name, p in signature(command).parameters.items()}
+        for command in (commands.fit, commands.plot)
+    )
+    assert Client() == Client(**{name: fit[name] for name in Client.__dataclass_fields__})
+    # A drawing is of the load under which its profile was measured.
+    assert plot.pop("token_budget") is None
+    assert all(plot[name] == getattr(Client(), name) for name in Client.__dataclass_fields__ if name in plot)
 
 
 def test_limits_of_engine_and_client_are_replayed_as_declared() -> None:
@@ -168,8 +173,8 @@ def test_too_few_points_are_counted_against_the_parameters() -> None:
 
 
 def test_profiles_that_disagree_on_the_model_must_be_told_its_sizes() -> None:
-    both = replace(REQUEST, like=("llama-3.1-70b-fp8", "llama-3.1-70b-fp8-h200"))
-    with pytest.raises(ConfigError, match="differ in kv_bytes_per_token: state --kv-bytes-per-token"):
+    both = replace(REQUEST, like=("llama-3.1-70b-fp8", "llama-3.1-8b"))
+    with pytest.raises(ConfigError, match="differ in weight_bytes: state --weight-bytes"):
         fitted(points(), both)
 
 
@@ -223,10 +228,13 @@ def run(folder: Path, rows: Sequence[MeasuredPoint], *options: str) -> tuple[int
 
 
 def test_what_is_written_is_a_profile_that_the_operator_takes(tmp_path: Path) -> None:
-    code, said, out = run(tmp_path, points(), "--name", "mine", "--engine-version", "0.12")
+    key = ("--engine-version", "0.12", "--token-budget", "4096", "--kv-cache-type", "FP8")
+    code, said, out = run(tmp_path, points(), "--name", "mine", *key)
     assert code == 0, said
     profile = profile_of(yaml.safe_load(out.read_text()))
-    assert (profile.name, profile.engine_version) == ("mine", "0.12")
+    assert (profile.name, profile.engine_version, profile.token_budget) == ("mine", "0.12", 4096)
+    assert profile.kv_cache_type == profile.kv_cache(ACCELERATOR).type == "FP8"
+    assert profile.accelerators[ACCELERATOR].device.kv_cache is None
     assert profile.accelerators[ACCELERATOR].held_out_errors
     assert out.read_text().startswith("# Fitted by `joulery profile fit` to points.csv")
     assert "WattsPerGPU" in said
@@ -249,7 +257,7 @@ def test_points_that_cannot_be_used_leave_the_file_as_it_was(tmp_path: Path) -> 
     assert out.read_text() == "as it was"
 
 
-@pytest.mark.parametrize("name", ["llama-3.1-70b-fp8", "llama-3.1-70b-fp8-h200"])
+@pytest.mark.parametrize("name", ["llama-3.1-70b-fp8", "llama-2-70b"])
 def test_a_profile_that_is_written_is_read_as_it_was(name: str) -> None:
     profile = shipped_profile(name)
     assert profile_from_spec(spec_of(profile), name=name) == profile

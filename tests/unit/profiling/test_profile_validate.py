@@ -59,6 +59,11 @@ def test_profiles_that_ship_have_no_problem() -> None:
         ((*HOST, "value"), "3.43 ms", "hostBaseNanoseconds.value: "),
         ((*HOST, "value"), 9_000_000, "hostBaseNanoseconds.value: 9e+06 is outside low..high"),
         ((*FIRST, "latency", "hostBase"), {}, "latency.hostBase: unknown field, or no unit in its name; write host"),
+        (("engine", "maxNumBatchedTokens"), ..., "spec.engine.maxNumBatchedTokens: field required; see kubectl"),
+        (("engine", "maxNumBatchedTokens"), 0, "spec.engine.maxNumBatchedTokens: "),
+        (("engine", "tokenBudget"), 512, "spec.engine.tokenBudget: unknown field; remove it; known are type, version"),
+        ((*FIRST, "kvCache"), {"type": "FP8"}, "accelerators[0].kvCache.bytesPerToken: field required"),
+        ((*FIRST, "kvCache"), {"type": "FP8", "bytesPerToken": 0}, "accelerators[0].kvCache.bytesPerToken: "),
         ((*FIRST, "colour"), "red", "accelerators[0].colour: unknown field; remove it; known are name"),
         ((*FIRST, "maxClockMHz"), ..., "accelerators[0].maxClockMHz: field required; see kubectl explain"),
         ((*FIRST, "clockResponse", "bandwidthSlope", "value"), "-2.2", "1335 MHz: throughput falls as the clock rises"),
@@ -130,6 +135,14 @@ def test_a_file_that_holds_no_profile_is_refused(text: str, said: str, tmp_path:
     file.write_text(text)
     with pytest.raises(ProfileError, match=said):
         manifests_of(str(file))
+
+
+def test_what_is_shown_names_the_key_of_the_profile_by_accelerator() -> None:
+    shown = CliRunner().invoke(app, ["profile", "show", "llama-3.1-70b-fp8"])
+    assert shown.exit_code == 0
+    said = " ".join(shown.stdout.split())
+    for cache, name in (("BF16", "H100-SXM-80GB"), ("FP8", "H200-SXM-141GB")):
+        assert f"VLLM 0.11 with a token budget of 8192, KV cache {cache}, on {name}" in said
 
 
 def test_a_profile_that_cannot_be_used_is_not_shown(tmp_path: Path) -> None:

@@ -147,6 +147,19 @@ def test_same_question_is_answered_once_and_a_changed_one_anew() -> None:
     assert len(catalog) == 2
 
 
+def test_a_variant_s_own_token_budget_decides_its_points_and_the_measured_one_only_the_key() -> None:
+    profile = shipped_profile()
+    assert profile.token_budget == 8192
+    other = replace(profile, token_budget=2048)
+    assert other.content_hash != profile.content_hash
+    catalog, asked = PointCatalog(requests=500), {"mix": MIX, "objective": OBJECTIVE, "clocks_mhz": (1980,)}
+    own, same = (catalog.points(each, VARIANT, **asked) for each in (profile, other))  # type: ignore[arg-type]
+    assert same is not own
+    assert same.max_rate_rps == own.max_rate_rps
+    wide = catalog.points(profile, replace(VARIANT, token_budget=2048), **asked)  # type: ignore[arg-type]
+    assert wide.max_rate_rps != own.max_rate_rps
+
+
 def test_catalog_forgets_the_least_recently_asked() -> None:
     catalog = PointCatalog(requests=300, capacity=1)
     ask = {"mix": MIX, "objective": OBJECTIVE, "clocks_mhz": (1980,)}

@@ -169,12 +169,22 @@ def test_perturbed_scales_every_iteration_and_every_watt() -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_truth_stays_within_its_spread_at_every_clock_and_load(seed: int) -> None:
-    truth = draw_truth(shipped_profile(), seed)
+    truth = draw_truth(shipped_profile(), seed, on=ACCELERATOR)
     assert truth.profile.validate() == ()
     times, watts = _time_ratios(truth.profile), _watts_ratios(truth.profile)
     assert 0.9 - 1e-4 <= min(times) <= max(times) <= 1.1 + 1e-4
     assert 0.85 - 1e-6 <= min(watts) <= max(watts) <= 1.15 + 1e-6
     assert min(times) <= truth.time_factor <= truth.slowest_time_factor <= max(times) + 0.05
+
+
+@pytest.mark.parametrize("seed", [3, 17])
+def test_another_accelerator_in_the_profile_changes_no_truth_of_the_first(seed: int) -> None:
+    both = shipped_profile()
+    alone = replace(both, accelerators={ACCELERATOR: both.accelerators[ACCELERATOR]})
+    told, own = draw_truth(both, seed, on=ACCELERATOR), draw_truth(alone, seed)
+    assert told.profile.accelerators[ACCELERATOR] == own.profile.accelerators[ACCELERATOR]
+    assert (told.time_factor, told.power_factor) == (own.time_factor, own.power_factor)
+    assert draw_truth(both, seed).time_factor != own.time_factor
 
 
 def test_truth_is_decided_by_its_seed() -> None:

@@ -13,70 +13,15 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from joulery.api.v1alpha1.common import Accelerator, ApiModel, ClockMHz, map_list, rule, with_rules
-
-_DECIMAL = r"^[0-9]{1,4}(\.[0-9]{1,6})?$"
-Decimal = Annotated[str, Field(max_length=11, pattern=_DECIMAL)]
-Amount = Annotated[int, Field(ge=1, le=10**15)]
-Fine = Annotated[int, Field(ge=0, le=10**15)]
-Milliwatts = Annotated[int, Field(ge=-(10**9), le=10**9)]
-Grade = Literal["Measured", "Interpolated", "Assumed"]
-Source = Annotated[str, Field(min_length=1, max_length=300)]
-Short = Annotated[str, Field(min_length=1, max_length=64)]
-
-_GRADE = "Measured, Interpolated between measurements, or Assumed."
-_SOURCE = "Where the value comes from: publication, table, measurement."
-_ORDERED = with_rules(
-    rule(
-        "self.low <= self.value && self.value <= self.high",
-        "value must lie within low and high: correct the value or widen its range",
-    )
+from joulery.api.v1alpha1.profile_parameters import (
+    Amount,
+    Decimal,
+    Fine,
+    PowerParameter,
+    RatioParameter,
+    Short,
+    TimeParameter,
 )
-
-
-class TimeParameter(ApiModel):
-    """A time of the latency model with its range and provenance, in the unit of the field's name."""
-
-    model_config = ConfigDict(json_schema_extra=_ORDERED)
-
-    value: Annotated[Fine, Field(description="Value used for planning, in the unit of the parameter's name.")]
-    low: Annotated[Fine, Field(description="Low end of the plausible range, same unit.")]
-    high: Annotated[Fine, Field(description="High end of the plausible range, same unit.")]
-    grade: Annotated[Grade, Field(description=_GRADE)]
-    source: Annotated[Source, Field(description=_SOURCE)]
-
-
-class PowerParameter(ApiModel):
-    """A power of the power model with its range and provenance, in milliwatts per GPU.
-
-    Negative values are accepted here, so that the profile's loader can name them in the pool's condition.
-    """
-
-    model_config = ConfigDict(json_schema_extra=_ORDERED)
-
-    value: Annotated[Milliwatts, Field(description="Value used for planning, in milliwatts.")]
-    low: Annotated[Milliwatts, Field(description="Low end of the plausible range, in milliwatts.")]
-    high: Annotated[Milliwatts, Field(description="High end of the plausible range, in milliwatts.")]
-    grade: Annotated[Grade, Field(description=_GRADE)]
-    source: Annotated[Source, Field(description=_SOURCE)]
-
-
-class RatioParameter(ApiModel):
-    """A unitless parameter with its range and provenance, as decimal strings."""
-
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "double(self.low) <= double(self.value) && double(self.value) <= double(self.high)",
-                "value must lie within low and high: correct the value or widen its range",
-            )
-        )
-    )
-
-    value: Annotated[Decimal, Field(description="Value used for planning, a decimal without unit.")]
-    low: Annotated[Decimal, Field(description="Low end of the plausible range, a decimal without unit.")]
-    high: Annotated[Decimal, Field(description="High end of the plausible range, a decimal without unit.")]
-    grade: Annotated[Grade, Field(description=_GRADE)]
-    source: Annotated[Source, Field(description=_SOURCE)]
 
 
 class ProfiledEngine(ApiModel):
@@ -84,6 +29,24 @@ class ProfiledEngine(ApiModel):
 
     type: Annotated[Literal["VLLM"], Field(description="Which engine; only VLLM is known to this version.")]
     version: Annotated[Short, Field(description="Version that was measured.")]
+    max_num_batched_tokens: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_048_576,
+            description="Tokens per engine iteration when it was measured: the engine's --max-num-batched-tokens. A "
+            "variant is planned with its own.",
+        ),
+    ]
+
+
+class KvCache(ApiModel):
+    """The KV cache that was measured on one accelerator."""
+
+    type: Annotated[
+        str, Field(min_length=1, max_length=32, description="Number format of the KV cache, such as FP8.")
+    ]
+    bytes_per_token: Annotated[Amount, Field(description="KV cache per token, in bytes over all GPUs.")]
 
 
 class ModelParameters(ApiModel):
@@ -242,6 +205,13 @@ class ProfiledAccelerator(ApiModel):
         Fine, Field(description="Memory kept from the KV cache, in bytes per GPU.")
     ]
     board_limit_milliwatts: Annotated[Amount, Field(description="Power limit of the board, in milliwatts.")]
+    kv_cache: Annotated[
+        KvCache | None,
+        Field(
+            description="KV cache on this accelerator, where it is another than the profile's. Default: kvCacheType "
+            "and parameters.kvBytesPerToken."
+        ),
+    ] = None
     tensor_parallel_sizes: Annotated[
         tuple[TensorParallelSize, ...],
         Field(

@@ -118,7 +118,7 @@ def _utilisation(found: Judgement) -> tuple[Claim, ...]:
 
 def _profile(judged: PowerJudged) -> tuple[Claim, ...]:
     """The watts of the shipped 70B profile on these rows."""
-    profile = shipped_profile(H100)
+    profile = shipped_profile()
     of = profile.accelerators[H100].power
     kinds = KindWatts(
         of.host_w.value, of.weight_streaming_w.value, of.decode_attention_w.value, of.compute_w.value
