@@ -18,6 +18,7 @@ from joulery.profiling.checks import problems_in
 from joulery.profiling.document import manifest_text, spec_of
 from joulery.profiling.files import Manifest, profile_at, write_whole
 from joulery.profiling.latency_fit import fit_latency
+from joulery.profiling.plausibility import check_order, check_units, check_watts
 from joulery.profiling.points import MeasuredPoint, read_points
 from joulery.profiling.power_fit import fit_power
 from joulery.profiling.replay import Client, Run, run_of
@@ -125,8 +126,10 @@ def _fitted(
     if cache == KvCache(shell.kv_cache_type, shell.parameters.kv_bytes_per_token):
         base = replace(base, device=replace(base.device, kv_cache=None))
     runs = _replayed(points, replace(shell, accelerators={name: base}), request.client, file, done)
-    source = f"{file}, {name}"
-    latency = fit_latency(runs, law_of(base.latency), base.clock, source=source, done=lambda: None)
+    source, law = f"{file}, {name}", law_of(base.latency)
+    check_units(runs, law, base.clock, like=like.name, file=file)
+    check_order(points, file=file)
+    latency = fit_latency(runs, law, base.clock, source=source, done=lambda: None)
     done()
     clean = [r for r in runs if not r.is_full]
     power = fit_power(clean, latency.law, base, done=done)
@@ -147,11 +150,7 @@ def _replayed(
     runs = []
     for point in points:
         device = profile.accelerators[point.accelerator].device
-        if (point.watts_per_gpu or 0.0) > 1.1 * device.board_limit_w:
-            raise ConfigError(
-                f"{file} row {point.row}, column watts_per_gpu: {point.watts_per_gpu:g} W is above the board limit of "
-                f"{device.board_limit_w:g} W: watts are of one GPU, not of the instance"
-            )
+        check_watts(point, profile.accelerators[point.accelerator], file=file)
         capacity = kv_capacity_tokens(profile, point.accelerator, point.tensor_parallel_size)
         runs.append(
             run_of(point, client, kv_capacity=capacity, max_clock_mhz=device.max_clock_mhz, file=file)

@@ -10,6 +10,7 @@ from joulery.serving.parameters import HeldOutError
 
 TPOT, TTFT, WATTS = "TimePerOutputToken", "TimeToFirstToken", "WattsPerGPU"
 BY_ROWS = "rows, a fifth in turn"
+NOTHING_FITTED = "all rows, nothing fitted"
 OUT_OF_MEMORY = "out of KV memory"
 _ROW_FOLDS = 5
 # Shapes of fewer rows, or more of them, are the lengths of real answers, not settings of a benchmark.

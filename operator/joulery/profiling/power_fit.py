@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from joulery.calibration.form import LatencyLaw
 from joulery.profiling.estimate import Estimate, Unknown, estimate
-from joulery.profiling.held_out import WATTS, errors_by_name, folds_of
+from joulery.profiling.held_out import NOTHING_FITTED, WATTS, Fold, errors_by_name, folds_of
 from joulery.profiling.replay import Run
 from joulery.serving.parameters import AcceleratorProfile, ClockResponse, HeldOutError, PowerParameters
 
@@ -91,7 +91,12 @@ def _fit(
 ) -> PowerFit:
     found = estimate(unknowns, _residuals(runs, law, base))
     decided = [u for u in unknowns if u.name not in found.given_up]
-    folds = folds_of(runs, lambda kept: len(kept) >= max(2 * len(decided), 1)) if decided else ()
+    # Where nothing is fitted every row is held out.
+    folds = (
+        folds_of(runs, lambda kept: len(kept) >= max(2 * len(decided), 1))
+        if decided
+        else (Fold(NOTHING_FITTED, tuple(runs), ()),)
+    )
     refits = [estimate(decided, _residuals(f.kept, law, base), decide=False).values for f in folds]
     done()
     errors = []

@@ -153,6 +153,9 @@ def test_limits_of_engine_and_client_are_replayed_as_declared() -> None:
     [
         ({"accelerator": "TPU"}, r"a\.csv row 2, column accelerator: unknown accelerator 'TPU': known are H100"),
         ({"watts_per_gpu": 2800.0}, "row 2, column watts_per_gpu: 2800 W is above the board limit of 700 W"),
+        ({"watts_per_gpu": 0.45}, "row 2, column watts_per_gpu: 0.45 W is below what H100-SXM-80GB draws idle, 72.5 W"),
+        ({"ttft_ms": 0.09}, r"row 2, column ttft_ms: 0.09 ms where .* TP2 300/60 B=4 1980 MHz takes about \S+ ms by"),
+        ({"tpot_ms": 0.017}, "row 2, column tpot_ms: 0.017 ms where"),
         ({"sm_clock_mhz": 2500}, "row 2, column sm_clock_mhz: 2500 MHz is above the 1980 MHz"),
         ({"input_tokens": 5_000_000}, "row 2, column input_tokens: a request of 5000000/60 tokens does not fit"),
         ({"tensor_parallel_size": 1, "input_tokens": 9000}, "row 2, column input_tokens: .* tokens that TP1 leaves"),
@@ -163,6 +166,52 @@ def test_a_point_that_no_engine_could_have_run_is_named(change: dict[str, object
     rows = [replace(points()[0], **change), *points()[1:]]  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=message):
         fitted(rows)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_times_that_are_all_in_another_unit_are_named_by_row_and_column(factor: float) -> None:
+    rows = [replace(p, tpot_ms=factor * p.tpot_ms, ttft_ms=factor * (p.ttft_ms or 1.0)) for p in points()]
+    with pytest.raises(ConfigError, match=r"a\.csv row \d+, column t\w+_ms: .* times are in milliseconds"):
+        fitted(rows)
+
+
+def test_watts_of_another_unit_are_named_by_row_and_column() -> None:
+    rows = [replace(p, watts_per_gpu=1e-3 * (p.watts_per_gpu or 0.0)) for p in points()]
+    with pytest.raises(ConfigError, match=r"row 2, column watts_per_gpu: .* not kW"):
+        fitted(rows)
+
+
+@pytest.mark.parametrize("watts", [40.0, 60.0])
+def test_watts_that_no_parameter_explains_show_in_the_errors(watts: float) -> None:
+    worst = worst_mean_error(fitted([replace(p, watts_per_gpu=watts) for p in points()]))
+    assert worst is not None
+    assert worst.quantity == "WattsPerGPU"
+    idle_w = 90.0  # the least that a fit may come to
+    assert worst.mean_percent > 0.9 * 100.0 * (idle_w / watts - 1.0)
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        (2, {"tpot_ms": 12.0}, "rows 3 and 4, column tpot_ms: .* B=20 .* B=48 1980 MHz 12, but more clients never"),
+        (0, {"tpot_ms": 180.0}, "rows 2 and 3, column tpot_ms: .* B=4 1980 MHz holds 180 and .* B=20"),
+    ],
+)  # fmt: skip
+def test_rows_that_contradict_each_other_over_loads_are_named(
+    place: int, change: dict[str, object], message: str
+) -> None:
+    rows = list(points())
+    rows[place] = replace(rows[place], **change)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=message):
+        fitted(rows)
+
+
+def test_rows_that_contradict_each_other_over_clocks_are_named() -> None:
+    slow = replace(points()[0], sm_clock_mhz=1200, tpot_ms=0.7 * points()[0].tpot_ms, row=29)
+    with pytest.raises(
+        ConfigError, match=r"rows 2 and 29, column tpot_ms: .* a lower clock never takes less"
+    ):
+        fitted([*points(), slow])
 
 
 def test_too_few_points_are_counted_against_the_parameters() -> None:
