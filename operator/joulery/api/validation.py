@@ -14,7 +14,8 @@ def problems_of(error: ValidationError, prefix: str = "spec") -> list[str]:
     for detail in error.errors(include_url=False)[:_SHOWN]:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
         shown = "" if detail["type"] == "missing" else f", got {_short(detail['input'])}"
-        problems.append(f"{prefix}{path}: {detail['msg'].lower()}{shown}")
+        said = detail["msg"]
+        problems.append(f"{prefix}{path}: {said[:1].lower()}{said[1:]}{shown}")
     return problems
 
 

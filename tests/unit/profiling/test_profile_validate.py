@@ -55,6 +55,7 @@ def test_profiles_that_ship_have_no_problem() -> None:
         ((*HOST, "source"), "", "hostBaseNanoseconds.source: is empty; say where the value comes from"),
         ((*HOST, "source"), ..., "hostBaseNanoseconds.source: field required; say where the value comes from"),
         ((*HOST, "grade"), ..., "hostBaseNanoseconds.grade: field required; say Measured, Interpolated or Assumed"),
+        ((*HOST, "grade"), "Good", "grade: input should be 'Measured', 'Interpolated' or 'Assumed', got 'Good'; say"),
         ((*HOST, "low"), ..., "hostBaseNanoseconds.low: field required; state the plausible range"),
         ((*HOST, "value"), "3.43 ms", "hostBaseNanoseconds.value: "),
         ((*HOST, "value"), 9_000_000, "hostBaseNanoseconds.value: 9e+06 is outside low..high"),
