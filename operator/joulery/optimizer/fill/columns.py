@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from joulery.optimizer.fill.changes import least_changed
 from joulery.optimizer.fill.engine import (
     ASIDE,
     MISSING_TOLERANCE,
@@ -17,7 +17,7 @@ from joulery.optimizer.fill.engine import (
     find_prices,
     joined,
 )
-from joulery.optimizer.fill.finish import OF_GAP, finish, nearby_of
+from joulery.optimizer.fill.finish import OF_GAP, finish
 from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, PARTIAL
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
@@ -32,8 +32,8 @@ ENGINE = "columns"
 INTEGER_GAP = 1e-4
 # Up to this many lanes all configurations that could matter are few enough to search through.
 MOST_SEARCHED = 30
-# Up to this many, configurations of a reduced cost up to a share of a lane's mean cost are tried as well.
-MOST_WIDENED, WIDEST = 200, 0.1
+# Up to this many, the configurations that a few lanes could change to are.
+MOST_CHANGED = 200
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
@@ -60,7 +60,7 @@ def by_prices(problem: LaneProblem, prices: Sequence[RowPrice], time_limit_s: fl
 def _whole(
     table: LaneTable, effort: Effort, result: PriceResult, time_limit_s: float
 ) -> tuple[Chosen | None, float]:
-    """The best whole choice and a bound: by search where lanes are few, else by a small integer programme."""
+    """The best whole choice and a bound: by search where lanes are few or dozens, else by a small integer programme."""
     tolerance = OF_GAP * effort.gap * abs(result.bound) / table.lanes
     at_best, value = proven(table, result.prices, effort.cells, tolerance)
     bound = float(value.sum() - table.rows.slots @ result.prices)
@@ -70,18 +70,16 @@ def _whole(
         finished = finish(table, result.prices, value, bound, None, effort.gap)
         if finished.chosen is not None:
             return finished.chosen, finished.bound
+    near: tuple[Configured, ...] = ()
+    if not is_few and table.lanes <= MOST_CHANGED:
+        finished, near = least_changed(table, result.prices, value, bound, effort.gap)
+        if finished.chosen is not None:
+            return finished.chosen, finished.bound
     extra = _alternatives(table, effort, result, at_best, is_large=instances > MOST_INSTANCES)
-    chosen = choose_whole(table, result, extra, INTEGER_GAP, time_limit_s)
-    distance = math.inf if chosen is None else chosen.cost - bound
-    if distance <= effort.gap * abs(bound):
-        return chosen, bound
-    if is_few:
+    chosen = choose_whole(table, result, joined([extra, *near]), INTEGER_GAP, time_limit_s)
+    if is_few and (chosen is None or chosen.cost - bound > effort.gap * abs(bound)):
         finished = finish(table, result.prices, value, bound, chosen, effort.gap)
         return finished.chosen, finished.bound
-    if table.lanes <= MOST_WIDENED:
-        near = nearby_of(table, result.prices, value, min(distance, WIDEST), tolerance)
-        if near is not None:
-            chosen = choose_whole(table, result, joined([extra, near]), INTEGER_GAP, time_limit_s)
     return chosen, bound
 
 

@@ -61,7 +61,7 @@ def effort_for(lanes: int, items: int) -> Effort:
     if lanes <= 30:
         return Effort(1e-4, 48.0, 1e-5 if items <= FEW_ITEMS * lanes else 1e-3)
     if lanes <= 150:
-        return Effort(1e-5, 96.0, 3e-4)
+        return Effort(1e-5, 48.0, 3e-4)
     return Effort(1e-4, 32.0, 5e-4) if lanes <= 2000 else Effort(1e-4, 16.0, 5e-4)
 
 

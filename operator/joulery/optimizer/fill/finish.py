@@ -9,25 +9,22 @@ with another configuration costs at least bound + slack.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from joulery.optimizer.fill.engine import joined
-from joulery.optimizer.fill.kernel_nearby import Search, nearby
-from joulery.optimizer.fill.kernel_room import TOO_MANY, new_room
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, cheapest_choice
-from joulery.optimizer.fill.table import Configured, LaneTable, configured
+from joulery.optimizer.fill.nearby import nearby_of
+from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.fill.whole import Chosen
-from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.problem import Floats
 
 # Relative to the bound: slack of the first round, and the most that is worth looking through.
 FIRST_SLACK, MOST_SLACK = 3e-3, 0.2
 WIDER = 2.0
 MOST_ROUNDS = 7
 MOST_STEPS = 300_000
-# Of one lane, to look at.
-MOST_SHAPES = 100_000
 # Share of the gap asked for that a lane's clocks may be from the best ones.
 OF_GAP = 0.2
 # Of the limit, so that rounding does not drop a configuration of the plan at hand.
@@ -74,49 +71,6 @@ def finish(
             break
         slack = min(most, slack * WIDER)
     return Finished(chosen, proven)
-
-
-def nearby_of(
-    table: LaneTable, prices: Floats, value: Floats, slack: float, tolerance: float
-) -> Configured | None:
-    """All configurations of priced cost up to `value + slack` that no other of their lane dominates.
-
-    None where they are too many.
-
-    Args:
-        tolerance: cost of a configuration above the least of its use that is good enough.
-    """
-    price = table.rows.per_instance @ prices
-    groups_of = (table.rows.per_instance * _row_keys(len(table.rows.slots))).sum(axis=1)
-    room = new_room(len(price))
-    parts: list[Configured] = []
-    for lane in range(table.lanes):
-        most = float(value[lane]) + slack
-        search = Search(lane, price, groups_of, tolerance, False)
-        number = nearby(table.searched, search, most, MOST_SHAPES, room)
-        if number == TOO_MANY:
-            return None
-        if not np.isfinite(room.cost[:number]).all():
-            return None
-        found = configured(table, np.full(number, lane), room.recipe[:number].copy())
-        found = replace(found, lower=found.cost - (room.cost[:number] - room.lower[:number]))
-        parts.append(found.taken(_undominated(found)))
-    return joined(parts)
-
-
-def _row_keys(rows: int) -> Ints:
-    """Numbers without relation to each other, the same ones every time, so that sums of them tell rows apart."""
-    keys: Ints = np.random.default_rng(rows).integers(1, 2**62, size=rows)
-    return keys
-
-
-def _undominated(found: Configured) -> Ints:
-    """Of those that neither cost more nor use more of any row than another; the first of equals."""
-    below = (found.use[:, None, :] <= found.use[None, :, :]).all(axis=2)
-    below &= found.cost[:, None] <= found.lower[None, :]
-    is_first = np.tri(len(found), k=-1, dtype=bool).T
-    beaten = (below & (~below.T | is_first)).any(axis=0)
-    return np.flatnonzero(~beaten)
 
 
 def _best(
