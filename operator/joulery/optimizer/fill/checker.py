@@ -25,6 +25,8 @@ def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
         *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _load(lane, groups)),
         *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _rules(lane, groups)),
         *_packing(problem, plan),
+        *_quotas(problem, plan),
+        *_starts(problem, plan),
         *_cost(problem, plan),
     )
 
@@ -63,11 +65,16 @@ def _rules(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _switching_w(lane: Lane, groups: tuple[Group, ...]) -> float:
-    have = Counter(dict(lane.running))
-    want: Counter[int] = Counter()
+def _instances(lane: Lane, groups: tuple[Group, ...]) -> Counter[int]:
+    """By kind."""
+    found: Counter[int] = Counter()
     for group in groups:
-        want[int(lane.kind[group.item])] += group.instances
+        found[int(lane.kind[group.item])] += group.instances
+    return found
+
+
+def _switching_w(lane: Lane, groups: tuple[Group, ...]) -> float:
+    have, want = Counter(dict(lane.running)), _instances(lane, groups)
     return lane.start_w * (want - have).total() + lane.stop_w * (have - want).total()
 
 
@@ -85,6 +92,29 @@ def _packing(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
             if used > have:
                 found.append(f"{accelerator}: {used} groups of {size} GPUs used, {have} available")
     return tuple(found)
+
+
+def _quotas(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    used: Counter[str] = Counter()
+    for lane, groups in zip(problem.lanes, plan.groups, strict=True):
+        for group in groups:
+            kind = problem.kinds[int(lane.kind[group.item])]
+            used[kind.quota] += group.instances * kind.gpus
+    return tuple(
+        f"quota {quota.name}: {used[quota.name]} GPUs used, {quota.gpus} allowed"
+        for quota in problem.quotas
+        if used[quota.name] > quota.gpus
+    )
+
+
+def _starts(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    if problem.max_starts is None:
+        return ()
+    started = sum(
+        (_instances(lane, groups) - Counter(dict(lane.running))).total()
+        for lane, groups in zip(problem.lanes, plan.groups, strict=True)
+    )
+    return (f"{started} starts, {problem.max_starts} allowed",) if started > problem.max_starts else ()
 
 
 def _cost(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:

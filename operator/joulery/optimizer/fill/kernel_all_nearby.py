@@ -25,13 +25,13 @@ class Listed(NamedTuple):
 
 @compiled
 def list_nearby(
-    lanes: Lanes, price: Floats, groups_of: Ints, most: Floats, tolerance: float, most_shapes: int, room: Room,
-    listed: Listed,
+    lanes: Lanes, price: Floats, groups_of: Ints, per_start: int, most: Floats, tolerance: float,
+    most_shapes: int, room: Room, listed: Listed,
 ) -> int:  # fmt: skip
     """List every lane's configurations of priced cost up to its `most`; how many, TOO_MANY or NO_SPACE."""
     number = 0
     for lane in range(len(most)):
-        search = Search(lane, price, groups_of, tolerance, False)
+        search = Search(lane, price, groups_of, per_start, tolerance, False)
         found = nearby(lanes, search, most[lane], most_shapes, room)
         if found == TOO_MANY:
             return TOO_MANY

@@ -22,7 +22,7 @@ import numpy as np
 from joulery.optimizer.fill.kernel_compiled import NOTHING, Items, compiled
 from joulery.optimizer.fill.kernel_hull import Hulls
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, Room, entry_of
-from joulery.optimizer.fill.kernel_rules import Rules, credit_of, is_allowed, switching
+from joulery.optimizer.fill.kernel_rules import Rules, credit_of, is_allowed, starts_of, switching
 from joulery.optimizer.fill.kernel_shape import base_of, settle
 from joulery.optimizer.problem import Floats, Ints
 
@@ -49,6 +49,7 @@ class Search(NamedTuple):
     Attributes:
         price: per kind.
         groups_of: per kind, a number whose sums tell apart which groups of GPUs are in use.
+        per_start: such a number for every start; 0 where starts are not limited.
         tolerance: cost of a shape above its bound that is good enough.
         is_narrowing: whether only what is cheaper than all found is wanted.
     """
@@ -56,6 +57,7 @@ class Search(NamedTuple):
     lane: int
     price: Floats
     groups_of: Ints
+    per_start: int
     tolerance: float
     is_narrowing: bool
 
@@ -101,7 +103,8 @@ def _branch(lanes: Lanes, search: Search, row: int) -> Branch:
 def _keep(lanes: Lanes, search: Search, row: int, most: float, room: Room, found: int) -> tuple[float, int]:
     """Keep the shape at hand if it may be the cheapest of its groups; its bound, and how many are found by now."""
     base = base_of(lanes.hulls, search.lane, room.counts)
-    rent, groups = switching(lanes.rules, search.lane, room.counts), 0
+    rent = switching(lanes.rules, search.lane, room.counts)
+    groups = search.per_start * starts_of(lanes.rules, search.lane, room.counts)
     for kind in range(len(search.price)):
         rent += room.counts[kind] * search.price[kind]
         groups += room.counts[kind] * search.groups_of[kind]
@@ -240,7 +243,7 @@ def least_values(
     """
     alike = np.zeros(len(price), dtype=np.int64)
     for lane in range(len(proven)):
-        search = Search(lane, price, alike, tolerance, True)
+        search = Search(lane, price, alike, 0, tolerance, True)
         room.cost[0] = np.inf
         found = nearby(lanes, search, known[lane], most_shapes, room)
         value[lane], recipes[lane] = room.cost[0], room.recipe[0]

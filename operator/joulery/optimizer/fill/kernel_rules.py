@@ -55,6 +55,15 @@ def switching(rules: Rules, lane: int, counts: Ints) -> float:
 
 
 @compiled
+def starts_of(rules: Rules, lane: int, counts: Ints) -> int:
+    """Instances of these counts that do not run yet."""
+    total = 0
+    for kind in range(len(counts)):
+        total += max(0, counts[kind] - rules.running[lane, kind])
+    return total
+
+
+@compiled
 def is_allowed(hulls: Hulls, rules: Rules, lane: int, counts: Ints, row: int) -> bool:
     """Whether counts keep the fewest instances and the row of a kind."""
     total, least = 0.0, hulls.most[lane, row]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from joulery.optimizer.problem import Floats, Ints, Kind, Supply
+from joulery.optimizer.problem import Floats, GpuQuota, Ints, Kind, Supply
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +47,13 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaneProblem:
-    """One joint decision over lanes that fill; engines sort lanes by key themselves."""
+    """One joint decision over lanes that fill; engines sort lanes by key themselves.
+
+    `max_starts` bounds the instances of all lanes that do not run yet.
+    """
 
     kinds: tuple[Kind, ...]
     lanes: tuple[Lane, ...]
     supplies: tuple[Supply, ...]
+    quotas: tuple[GpuQuota, ...] = ()
+    max_starts: int | None = None

@@ -29,13 +29,14 @@ def nearby_of(
         tolerance: cost of a configuration above the least of its use that is good enough.
     """
     price = (table.rows.per_instance @ prices).astype(np.float64)
-    groups_of = (table.rows.per_instance * row_keys(len(table.rows.slots))).sum(axis=1)
+    keys = row_keys(len(table.rows.slots))
+    groups_of = (table.rows.per_instance * keys).sum(axis=1)
+    per_start = int(keys[-1]) if table.has_limited_starts else 0
+    lanes, most = table.searched_at(prices), value + slack
     room, space = new_room(len(price)), SPACE_PER_LANE
     while True:
         listed = _space_for(space * table.lanes)
-        number = list_nearby(
-            table.searched, price, groups_of, value + slack, tolerance, MOST_SHAPES, room, listed
-        )
+        number = list_nearby(lanes, price, groups_of, per_start, most, tolerance, MOST_SHAPES, room, listed)
         if number != NO_SPACE or space >= MOST_FOUND:
             break
         space *= MORE_SPACE

@@ -49,5 +49,5 @@ def _searched(
     recipes = np.zeros((table.lanes, RECIPE), dtype=np.int64)
     value, lower = np.zeros(table.lanes), np.zeros(table.lanes)
     room = new_room(len(price))
-    least_values(table.searched, price, known, tolerance, MOST_SHAPES, room, recipes, value, lower)
+    least_values(table.searched_at(prices), price, known, tolerance, MOST_SHAPES, room, recipes, value, lower)
     return configured(table, np.arange(table.lanes), recipes), value, lower

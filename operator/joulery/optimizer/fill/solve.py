@@ -10,7 +10,7 @@ import numpy as np
 from joulery.optimizer.fill.checker import check_lanes
 from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
-from joulery.optimizer.problem import Floats
+from joulery.optimizer.problem import Floats, Problem, faults_of
 from joulery.optimizer.solution import SolveStatus
 
 COLUMNS = "columns"
@@ -35,7 +35,8 @@ def solve_lanes(
     """
     if engine not in ENGINES:
         return refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
-    faults = tuple(lane_faults(problem))
+    shared = Problem(problem.kinds, (), problem.supplies, problem.quotas, problem.max_starts)
+    faults = (*faults_of(shared), *lane_faults(problem))
     if faults:
         return refused("; ".join(faults), engine)
     if not problem.lanes:

@@ -13,7 +13,7 @@ from joulery.optimizer.fill.kernel_hull import Hulls, fill_hulls
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_rules import Rules
 from joulery.optimizer.fill.lane import Lane, LaneProblem
-from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows
+from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows, with_starts
 from joulery.optimizer.problem import Floats, Ints
 
 
@@ -48,7 +48,20 @@ class LaneTable:
     def has_rules(self) -> bool:
         """Whether any lane asks more of its instances than to carry its load."""
         rules = self.rules
-        return bool((rules.fewest > 1).any() or rules.lost.any() or rules.start.any() or rules.stop.any())
+        is_asked = (rules.fewest > 1).any() or rules.lost.any() or rules.start.any() or rules.stop.any()
+        return bool(is_asked or self.has_limited_starts)
+
+    @property
+    def has_limited_starts(self) -> bool:
+        """Whether the last row is that of starts."""
+        return self.problem.max_starts is not None
+
+    def searched_at(self, prices: Floats) -> Lanes:
+        """The lanes as the search sees them where starts have a price of their own."""
+        if not self.has_limited_starts:
+            return self.searched
+        rules = self.rules._replace(start=self.rules.start + prices[-1])
+        return self.searched._replace(rules=rules)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +111,9 @@ def lay_out(problem: LaneProblem) -> LaneTable:
     piece_at = np.zeros((len(lanes), kinds + 1), dtype=np.int64)
     idle, slope = idle[order] / unit_w, slope / unit_w
     envelopes(kind_at, capacity, idle, slope, upper, partial, piece_at)
-    rows = binding_rows(packing_rows(problem.kinds, problem.supplies))
+    rows = binding_rows(packing_rows(problem.kinds, problem.supplies, problem.quotas))
+    if problem.max_starts is not None:
+        rows = with_starts(rows, problem.max_starts)
     items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
     asked = _rules(problem, lanes, unit_w)
     full_cost = items.idle + items.slope * items.capacity
@@ -156,18 +171,21 @@ def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     per_instance = table.rows.per_instance
     use = np.einsum("ce,cer->cr", count, per_instance[items.kind[item]]) + per_instance[items.kind[partial]]
     if table.has_rules:
-        cost = cost + _switching(table.rules, lane, items.kind[item], count, items.kind[partial])
+        rules = table.rules
+        starts, stops = _switches(rules, lane, items.kind[item], count, items.kind[partial])
+        cost = cost + rules.start[lane] * starts + rules.stop[lane] * stops
+        if table.has_limited_starts:
+            use[:, -1] = starts
     return Configured(lane, recipes, cost, use.astype(np.float64), cost)
 
 
-def _switching(rules: Rules, lane: Ints, kind: Ints, count: Ints, partial: Ints) -> Floats:
+def _switches(rules: Rules, lane: Ints, kind: Ints, count: Ints, partial: Ints) -> tuple[Ints, Ints]:
+    """Instances that are started and stopped."""
     counts = np.zeros((len(lane), rules.running.shape[1]), dtype=np.int64)
     np.add.at(counts, (np.arange(len(lane))[:, None], kind), count)
     np.add.at(counts, (np.arange(len(lane)), partial), 1)
     more = counts - rules.running[lane]
-    starts, stops = np.maximum(more, 0).sum(axis=1), np.maximum(-more, 0).sum(axis=1)
-    cost: Floats = rules.start[lane] * starts + rules.stop[lane] * stops
-    return cost
+    return np.maximum(more, 0).sum(axis=1), np.maximum(-more, 0).sum(axis=1)
 
 
 def entries(recipes: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:

@@ -71,7 +71,7 @@ def by_textbook(problem: LaneProblem, time_limit_s: float, *, has_one_partial: b
 
 
 def _items(problem: LaneProblem) -> _Items:
-    rows = packing_rows(problem.kinds, problem.supplies)
+    rows = packing_rows(problem.kinds, problem.supplies, problem.quotas)
     lanes = problem.lanes
     capacity = np.concatenate([lane.capacity for lane in lanes])
     idle, full = np.concatenate([n.idle_w for n in lanes]), np.concatenate([n.full_w for n in lanes])

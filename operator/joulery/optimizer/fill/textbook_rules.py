@@ -3,6 +3,7 @@
 fewest     sum of n >= fewest
 lost       for one kind j:  sum of n min(C_k, C_j) >= (1 + s C_j) q_j,  sum of q_j >= 1       (see `kernel_rules`)
 switching  up_k >= n_k - running_k,  down_k >= running_k - n_k
+starts     sum of up <= most
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Rows:
 def rule_rows(problem: LaneProblem, columns: int, unit_w: float) -> Rows:
     """Rows of all lanes; an item's instances are the column of its place among all items."""
     rows, first = Rows(columns), 0
+    starts: list[int] = []
     for lane in problem.lanes:
         places = list(range(first, first + len(lane)))
         first += len(lane)
@@ -47,8 +49,10 @@ def rule_rows(problem: LaneProblem, columns: int, unit_w: float) -> Rows:
             rows.add([(place, 1.0) for place in places], float(lane.fewest))
         if lane.lost:
             _add_lost(rows, lane, places)
-        if lane.start_w or lane.stop_w:
-            _add_switching(rows, lane, places, len(problem.kinds), unit_w)
+        if lane.start_w or lane.stop_w or problem.max_starts is not None:
+            starts += _add_switching(rows, lane, places, len(problem.kinds), unit_w)
+    if problem.max_starts is not None:
+        rows.add([(column, -1.0) for column in starts], -float(problem.max_starts))
     return rows
 
 
@@ -71,8 +75,9 @@ def _add_lost(rows: Rows, lane: Lane, places: list[int]) -> None:
     rows.add(chosen, 1.0)
 
 
-def _add_switching(rows: Rows, lane: Lane, places: list[int], kinds: int, unit_w: float) -> None:
-    running = dict(lane.running)
+def _add_switching(rows: Rows, lane: Lane, places: list[int], kinds: int, unit_w: float) -> list[int]:
+    """Rows of starts and stops; returns the columns of starts."""
+    running, starts = dict(lane.running), []
     for kind in range(kinds):
         of_kind = [place for place, k in zip(places, lane.kind.tolist(), strict=True) if k == kind]
         up = rows.column(lane.start_w / unit_w, is_whole=False)
@@ -80,3 +85,5 @@ def _add_switching(rows: Rows, lane: Lane, places: list[int], kinds: int, unit_w
         present = float(running.get(kind, 0))
         rows.add([(up, 1.0), *((place, -1.0) for place in of_kind)], -present)
         rows.add([(down, 1.0), *((place, 1.0) for place in of_kind)], present)
+        starts.append(up)
+    return starts
