@@ -15,15 +15,18 @@ def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
     """What is wrong with a plan, empty if nothing is: choice, load, capacity, packing, cost and bound."""
     if len(plan.groups) != len(problem.lanes):
         return (f"{len(plan.groups)} configurations for {len(problem.lanes)} lanes",)
+    if len(plan.shed) != len(problem.lanes):
+        return (f"shed given for {len(plan.shed)} of {len(problem.lanes)} lanes",)
     strays = tuple(
         f"lane {lane.key}: {group} is none of its {len(lane)} items"
         for lane, groups in zip(problem.lanes, plan.groups, strict=True)
         for group in groups
         if not (0 <= group.item < len(lane) and group.instances >= 1)
     )
+    chosen = list(zip(problem.lanes, plan.groups, plan.shed, strict=True))
     return strays or (
-        *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _load(lane, groups)),
-        *(f for lane, groups in zip(problem.lanes, plan.groups, strict=True) for f in _rules(lane, groups)),
+        *(fault for lane, groups, shed in chosen for fault in _load(lane, groups, shed)),
+        *(fault for lane, groups, shed in chosen for fault in _rules(lane, groups, shed)),
         *_packing(problem, plan),
         *_quotas(problem, plan),
         *_starts(problem, plan),
@@ -31,21 +34,23 @@ def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
     )
 
 
-def _load(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
-    found = []
+def _load(lane: Lane, groups: tuple[Group, ...], shed: float) -> tuple[str, ...]:
+    found = [] if 0.0 <= shed <= 1.0 else [f"lane {lane.key}: sheds {shed} of its load"]
     for group in groups:
         capacity = float(lane.capacity[group.item])
         if not -RELATIVE_TOLERANCE <= group.share <= capacity * (1 + RELATIVE_TOLERANCE):
             found.append(f"lane {lane.key}: share {group.share} of an instance that carries {capacity}")
     carried = math.fsum(group.instances * group.share for group in groups)
-    if not abs(carried - 1.0) <= RELATIVE_TOLERANCE * 10:
-        found.append(f"lane {lane.key}: {carried} of its load is carried")
+    if not abs(carried - (1.0 - shed)) <= RELATIVE_TOLERANCE * 10:
+        found.append(f"lane {lane.key}: {carried} of its load is carried, {shed} shed")
     return tuple(found)
 
 
-def _rules(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
-    """Fewest instances, and load carried by what is left when the largest ones are lost."""
-    found = []
+def _rules(lane: Lane, groups: tuple[Group, ...], shed: float) -> tuple[str, ...]:
+    """Fewest instances, and load carried by what is left when the largest ones are lost; of what is served."""
+    found: list[str] = []
+    if shed == 1.0:
+        return ()
     instances = sum(group.instances for group in groups)
     if instances < lane.fewest:
         found.append(f"lane {lane.key}: {instances} instances, fewest {lane.fewest}")
@@ -60,7 +65,7 @@ def _rules(lane: Lane, groups: tuple[Group, ...]) -> tuple[str, ...]:
             for _ in range(group.instances)
         )
         left = math.fsum(boosted[: max(0, len(boosted) - lane.lost)])
-        if left < 1.0 - RELATIVE_TOLERANCE:
+        if left < 1.0 - shed - RELATIVE_TOLERANCE:
             found.append(f"lane {lane.key}: {left} of its load is carried with {lane.lost} instances lost")
     return tuple(found)
 
@@ -114,7 +119,9 @@ def _starts(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
         (_instances(lane, groups) - Counter(dict(lane.running))).total()
         for lane, groups in zip(problem.lanes, plan.groups, strict=True)
     )
-    return (f"{started} starts, {problem.max_starts} allowed",) if started > problem.max_starts else ()
+    if max(0, started - problem.max_starts) == plan.starts_over_limit:
+        return ()
+    return (f"{started} starts, {problem.max_starts} allowed, {plan.starts_over_limit} more told",)
 
 
 def _cost(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:

@@ -18,14 +18,15 @@ from joulery.optimizer.fill.engine import (
     joined,
 )
 from joulery.optimizer.fill.finish import OF_GAP, finish
-from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, PARTIAL
+from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
-from joulery.optimizer.fill.plan import Group, LanePlan, RowPrice, refused, written
+from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused, written
 from joulery.optimizer.fill.pricing import priced, proven
-from joulery.optimizer.fill.table import Configured, LaneTable, entries, lay_out
+from joulery.optimizer.fill.settled import settled
+from joulery.optimizer.fill.table import Configured, LaneTable, lay_out, written_groups
 from joulery.optimizer.fill.whole import Chosen, choose_whole
-from joulery.optimizer.problem import Floats
+from joulery.optimizer.problem import Floats, Ints
 
 ENGINE = "columns"
 # Relative gap of the integer programme.
@@ -41,19 +42,34 @@ FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
 FEWEST_SAMPLED, SAMPLED_EVERY = 500, 12
 
 
-def by_prices(problem: LaneProblem, prices: Sequence[RowPrice], time_limit_s: float) -> LanePlan:
-    """The plan of a faultless problem with at least one lane; refused where supply does not serve all."""
+def by_prices(
+    problem: LaneProblem, prices: Sequence[RowPrice], time_limit_s: float, counts: Ints | None = None
+) -> LanePlan | None:
+    """The plan of a faultless problem with at least one lane; None where none is found that serves all.
+
+    Args:
+        counts: instances of each lane, by key, and kind that serve all within supply, where some are known.
+    """
     table = lay_out(problem)
     effort = effort_for(table.lanes, len(table.items.kind))
-    result = find_prices(table, effort, _known(table, prices or _sampled(problem, table)))
+    at_hand = None if counts is None else settled(table, counts)
+    result = find_prices(table, effort, _known(table, prices or _sampled(problem, table)), at_hand)
     if result is None:
         return refused("HiGHS has no optimum of the master problem", ENGINE)
     if result.missing > MISSING_TOLERANCE:
-        return refused(_short(table, result), ENGINE)
+        return None
     chosen, bound = _whole(table, effort, result, time_limit_s)
+    if chosen is None and at_hand is not None:
+        chosen = Chosen(at_hand, float(at_hand.cost.sum()))
     if chosen is None:
-        return refused("no whole choice among the cheapest configurations fits the supply", ENGINE)
-    plan = written(problem, _groups(table, chosen), bound * table.unit_w, gap=effort.gap, engine=ENGINE)
+        return None
+    plan = written(
+        problem,
+        written_groups(table, chosen.configured.recipe),
+        bound * table.unit_w,
+        gap=effort.gap,
+        engine=ENGINE,
+    )
     return replace(plan, prices=_told(table, result.prices))
 
 
@@ -127,29 +143,3 @@ def _told(table: LaneTable, prices: Floats) -> tuple[RowPrice, ...]:
         table.rows.accelerator, table.rows.size.tolist(), (prices * table.unit_w).tolist(), strict=True
     )
     return tuple(RowPrice(*row) for row in rows)
-
-
-def _short(table: LaneTable, result: PriceResult) -> str:
-    names = ", ".join(sorted(set(table.rows.accelerator))) or "no accelerator"
-    return f"not enough GPUs for every lane: about {result.missing:.1f} groups are missing ({names})"
-
-
-def _groups(table: LaneTable, chosen: Chosen) -> tuple[tuple[Group, ...], ...]:
-    """Instances per lane in the caller's order: full ones by falling count, the partial one last."""
-    recipes = chosen.configured.recipe
-    count, item, is_full = entries(recipes)
-    load = np.where(is_full, table.items.capacity[item], 0.0)
-    rest = 1.0 - (count * load).sum(axis=1)
-    partial = recipes[:, PARTIAL]
-    groups: list[tuple[Group, ...]] = [()] * table.lanes
-    rows = zip(
-        table.position.tolist(), count.tolist(), item.tolist(), load.tolist(), partial.tolist(), rest.tolist(),
-        strict=True,
-    )  # fmt: skip
-    for position, counts, items, loads, last, share in rows:
-        full = {
-            (place, each): number for number, place, each in zip(counts, items, loads, strict=True) if number
-        }
-        written_full = (Group(int(table.place[o]), n, each) for (o, each), n in sorted(full.items()))
-        groups[position] = (*written_full, Group(int(table.place[last]), 1, max(0.0, share)))
-    return tuple(groups)

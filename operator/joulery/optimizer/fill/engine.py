@@ -65,12 +65,19 @@ def effort_for(lanes: int, items: int) -> Effort:
     return Effort(1e-4, 32.0, 5e-4) if lanes <= 2000 else Effort(1e-4, 16.0, 5e-4)
 
 
-def find_prices(table: LaneTable, effort: Effort, start: Floats | None) -> PriceResult | None:
-    """The price loop; None where HiGHS has no optimum of a master."""
+def find_prices(
+    table: LaneTable, effort: Effort, start: Floats | None, at_hand: Configured | None = None
+) -> PriceResult | None:
+    """The price loop; None where HiGHS has no optimum of a master.
+
+    Args:
+        at_hand: a configuration of each lane to begin with, beside those that are found.
+    """
     master = Master(table.lanes, table.rows.slots, ELASTIC_COST)
     seen: list[Configured] = []
     best_prices, bound = np.zeros(len(table.rows.slots)), -np.inf
     new, lower = _first(table, effort, start)
+    new = new if at_hand is None else joined([new, at_hand])
     at: MasterPoint | None = None
     for prices, value in lower:
         if value > bound:

@@ -25,6 +25,8 @@ from joulery.optimizer.problem import Floats, Ints
 # Steps of golden section towards the best multiplier; any multiplier is valid.
 STEPS = 24
 GOLDEN = 0.6180339887498949
+# A share of a lane's load below this is none; of a share that is served in part, so that rounding does not undo it.
+LEAST_SERVED, ROUNDING = 1e-6, 1e-9
 
 
 class Rules(NamedTuple):
@@ -61,6 +63,27 @@ def starts_of(rules: Rules, lane: int, counts: Ints) -> int:
     for kind in range(len(counts)):
         total += max(0, counts[kind] - rules.running[lane, kind])
     return total
+
+
+@compiled
+def served_by(hulls: Hulls, rules: Rules, counts: Ints, served: Floats) -> None:
+    """Write the share of each lane's load that its counts can carry under its rules."""
+    for lane in range(len(counts)):
+        served[lane] = 0.0
+        if counts[lane].sum() < max(1, rules.fewest[lane]):
+            continue
+        for row in range(counts.shape[1]):
+            total, least = 0.0, hulls.most[lane, row]
+            for kind in range(counts.shape[1]):
+                total += counts[lane, kind] * min(hulls.most[lane, kind], least)
+            # Without losses the row of the largest kind is the sum of all.
+            served[lane] = max(served[lane], min(1.0, total - rules.lost[lane] * least))
+        if served[lane] < LEAST_SERVED:
+            served[lane] = 0.0
+        elif served[lane] < 1.0 - NOTHING:
+            served[lane] *= 1.0 - ROUNDING
+        else:
+            served[lane] = 1.0
 
 
 @compiled

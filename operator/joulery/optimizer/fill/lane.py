@@ -27,6 +27,7 @@ class Lane:
         start_w: cost of an instance that does not run yet, in watts over the horizon.
         stop_w: cost of one that runs and is given up.
         running: `(kind, instances)` that run now.
+        weight: priority; a lane of higher weight is shed last, strictly. What is served keeps the rules above.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Lane:
     start_w: float = 0.0
     stop_w: float = 0.0
     running: tuple[tuple[int, int], ...] = ()
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -49,7 +51,7 @@ class Lane:
 class LaneProblem:
     """One joint decision over lanes that fill; engines sort lanes by key themselves.
 
-    `max_starts` bounds the instances of all lanes that do not run yet.
+    `max_starts` bounds the instances of all lanes that do not run yet; only what the load needs may exceed it.
     """
 
     kinds: tuple[Kind, ...]

@@ -45,6 +45,8 @@ class LanePlan:
         why: what stood in the way, in a sentence for people.
         engine: which engine made it.
         prices: state for the next solve; without it the plan is as good, only later.
+        shed: share of its load that each lane loses, in the problem's order; the bound is of plans that shed so.
+        starts_over_limit: instances started beyond the problem's limit, all of them needed for what is served.
     """
 
     groups: tuple[tuple[Group, ...], ...]
@@ -54,6 +56,8 @@ class LanePlan:
     why: str
     engine: str
     prices: tuple[RowPrice, ...] = ()
+    shed: tuple[float, ...] = ()
+    starts_over_limit: int = 0
 
     @property
     def is_plan(self) -> bool:
@@ -62,9 +66,15 @@ class LanePlan:
 
 
 def written(
-    problem: LaneProblem, groups: tuple[tuple[Group, ...], ...], bound_w: float, *, gap: float, engine: str
+    problem: LaneProblem,
+    groups: tuple[tuple[Group, ...], ...],
+    bound_w: float,
+    *,
+    gap: float,
+    engine: str,
+    shed: tuple[float, ...] = (),
 ) -> LanePlan:
-    """A plan with its cost from the problem; the bound is never above it."""
+    """A plan with its cost from the problem; the bound is never above it. Nothing is shed unless given."""
     cost_w = math.fsum(
         group.instances * (float(lane.idle_w[group.item]) + _dynamic_w(lane, group))
         for lane, chosen in zip(problem.lanes, groups, strict=True)
@@ -77,16 +87,28 @@ def written(
     is_close = cost_w - bound_w <= gap * cost_w
     status = SolveStatus.OPTIMAL if is_close else SolveStatus.FEASIBLE
     why = "supply binding" if is_close else f"{(cost_w - bound_w) / cost_w:.2%} above the bound"
-    return LanePlan(groups, cost_w, bound_w, status, why, engine)
+    return LanePlan(groups, cost_w, bound_w, status, why, engine, shed=shed or (0.0,) * len(groups))
 
 
 def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> float:
     """Cost of getting from what a lane runs to a plan."""
+    more = _more(problem, lane, groups)
+    return sum(lane.start_w * max(0, n) + lane.stop_w * max(0, -n) for n in more)
+
+
+def starts_of(problem: LaneProblem, groups: tuple[tuple[Group, ...], ...]) -> int:
+    """Instances of a plan that do not run yet."""
+    pairs = zip(problem.lanes, groups, strict=True)
+    return sum(max(0, n) for lane, chosen in pairs for n in _more(problem, lane, chosen))
+
+
+def _more(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> list[int]:
+    """By kind, instances beyond those that run."""
     running = dict(lane.running)
     more = [-running.get(kind, 0) for kind in range(len(problem.kinds))]
     for group in groups:
         more[int(lane.kind[group.item])] += group.instances
-    return sum(lane.start_w * max(0, n) + lane.stop_w * max(0, -n) for n in more)
+    return more
 
 
 def _dynamic_w(lane: Lane, group: Group) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
 from joulery.optimizer.problem import Floats, Problem, faults_of
 from joulery.optimizer.solution import SolveStatus
 
-COLUMNS = "columns"
+COLUMNS, FALLBACK = "columns", "fallback"
 TEXTBOOK, TEXTBOOK_PARTIAL = "textbook", "textbook-partial"
-ENGINES = (COLUMNS, TEXTBOOK, TEXTBOOK_PARTIAL)
+ENGINES = (COLUMNS, FALLBACK, TEXTBOOK, TEXTBOOK_PARTIAL)
 
 
 def solve_lanes(
@@ -25,11 +26,12 @@ def solve_lanes(
     time_limit_s: float = 5.0,
     prices: Sequence[RowPrice] = (),
 ) -> LanePlan:
-    """Least watts within supply, every lane served.
+    """Least shed by strict priority of weights, then least watts, within supply.
 
     Args:
-        engine: `columns`; `textbook`, one integer per item with its load; or `textbook-partial`, with at most
-            one instance per lane that is not full. The latter two are for small problems and tests.
+        engine: `columns`; `fallback`, greed alone; `textbook`, one integer per item with its load; or
+            `textbook-partial`, with at most one instance per lane that is not full. The latter two are for small
+            problems and tests.
         time_limit_s: seconds for HiGHS.
         prices: those of an earlier plan; they shorten the search.
     """
@@ -41,6 +43,15 @@ def solve_lanes(
         return refused("; ".join(faults), engine)
     if not problem.lanes:
         return LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "no lanes", engine)
+    plan = _checked(problem, engine, time_limit_s, prices)
+    if plan.is_plan or engine != COLUMNS:
+        return plan
+    spare = _checked(problem, FALLBACK, time_limit_s, ())
+    return replace(spare, why=f"{plan.why}; {spare.why}") if spare.is_plan else plan
+
+
+def _checked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Sequence[RowPrice]) -> LanePlan:
+    """An engine's plan that has passed the checker; refused otherwise."""
     try:
         plan = _asked(problem, engine, time_limit_s, prices)
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
@@ -52,8 +63,13 @@ def solve_lanes(
 def _asked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Sequence[RowPrice]) -> LanePlan:
     if engine == COLUMNS:
         from joulery.optimizer.fill.columns import by_prices  # loads numba and HiGHS
+        from joulery.optimizer.fill.shedding import shedding_least
 
-        return by_prices(problem, prices, time_limit_s)
+        return by_prices(problem, prices, time_limit_s) or shedding_least(problem, time_limit_s)
+    if engine == FALLBACK:
+        from joulery.optimizer.fill.shedding import greedy_plan
+
+        return greedy_plan(problem)
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
 
     return by_textbook(problem, time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)
@@ -83,6 +99,8 @@ def lane_faults(problem: LaneProblem) -> Iterator[str]:
 def _rule_faults(lane: Lane, kinds: int) -> Iterator[str]:
     if lane.fewest < 0 or lane.lost < 0:
         yield f"lane {lane.key}: fewest and lost instances must not be negative"
+    if not 0.0 <= lane.weight < math.inf:
+        yield f"lane {lane.key}: weight {lane.weight}; it must be finite and not negative"
     if not all(0.0 <= watts < math.inf for watts in (lane.start_w, lane.stop_w)):
         yield f"lane {lane.key}: costs of starts and stops must be finite and not negative"
     if not all(0 <= kind < kinds and instances >= 0 for kind, instances in lane.running):

@@ -13,6 +13,7 @@ from joulery.optimizer.fill.kernel_hull import Hulls, fill_hulls
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_rules import Rules
 from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.plan import Group
 from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows, with_starts
 from joulery.optimizer.problem import Floats, Ints
 
@@ -192,3 +193,23 @@ def entries(recipes: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Counts and items of the instances beside the partial one, and which are full; unused places have count 0."""
     item = recipes[:, FIRST_ITEM:FIRST_COUNT]
     return recipes[:, FIRST_COUNT:], np.where(item < 0, ~item, item), item >= 0
+
+
+def written_groups(table: LaneTable, recipes: Ints) -> tuple[tuple[Group, ...], ...]:
+    """Instances per lane in the caller's order: full ones by falling count, the partial one last."""
+    count, item, is_full = entries(recipes)
+    load = np.where(is_full, table.items.capacity[item], 0.0)
+    rest = 1.0 - (count * load).sum(axis=1)
+    partial = recipes[:, PARTIAL]
+    groups: list[tuple[Group, ...]] = [()] * table.lanes
+    rows = zip(
+        table.position.tolist(), count.tolist(), item.tolist(), load.tolist(), partial.tolist(), rest.tolist(),
+        strict=True,
+    )  # fmt: skip
+    for position, counts, items, loads, last, share in rows:
+        full = {
+            (place, each): number for number, place, each in zip(counts, items, loads, strict=True) if number
+        }
+        written_full = (Group(int(table.place[o]), n, each) for (o, each), n in sorted(full.items()))
+        groups[position] = (*written_full, Group(int(table.place[last]), 1, max(0.0, share)))
+    return tuple(groups)

@@ -28,8 +28,12 @@ from joulery.optimizer.problem import Floats, Ints
 # Relative gap asked for: an oracle has to be nearer than what is held against it.
 GAP = 1e-6
 LEAST_INSTANCES = 0.5
+# Shares that a stage may lose against an earlier one: HiGHS's own feasibility tolerance.
+SHED_SLACK = 1e-6
 # Of a lane's load; less than this is what rounding left, of an instance that is kept without load.
 LEAST_SHARE = 1e-6
+# Of a lane's load; HiGHS sheds less than this by rounding alone.
+LEAST_SHED = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,18 +60,61 @@ def by_textbook(problem: LaneProblem, time_limit_s: float, *, has_one_partial: b
     rules = rule_rows(problem, 2 * len(items), items.unit_w)
     has_one_partial = has_one_partial and not rules.least
     model = _partial_model(items, lanes) if has_one_partial else _plain_model(items, lanes, rules)
-    highs = quiet()
-    highs.setOptionValue("mip_rel_gap", GAP)
-    highs.setOptionValue("time_limit", time_limit_s)
-    highs.passModel(model)
+    highs = _with(model, time_limit_s)
     if highs.run() == highspy.HighsStatus.kError:
         return refused("HiGHS ended in an error", engine)
+    if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+        return _shedding(problem, items, time_limit_s)
     if highs.getInfo().primal_solution_status != PRIMAL_FEASIBLE:
         return refused(f"HiGHS has no plan: {highs.getModelStatus()}", engine)
     point = np.array(highs.getSolution().col_value)[: (3 if has_one_partial else 2) * len(items)]
     groups = _groups(items, lanes, point, has_one_partial=has_one_partial)
     bound_w = float(highs.getInfo().mip_dual_bound) * items.unit_w
     return written(problem, groups, bound_w, gap=2 * GAP, engine=engine)
+
+
+def _with(model: highspy.HighsLp, time_limit_s: float) -> highspy.Highs:
+    highs = quiet()
+    highs.setOptionValue("mip_rel_gap", GAP)
+    highs.setOptionValue("time_limit", time_limit_s)
+    highs.passModel(model)
+    return highs
+
+
+def _shedding(problem: LaneProblem, items: _Items, time_limit_s: float) -> LanePlan:
+    """The same with lanes that may serve less: most served by falling weight, then the least cost."""
+    lanes, number = len(problem.lanes), len(items)
+    rules = rule_rows(problem, 2 * number, items.unit_w, number)
+    model = _plain_model(items, lanes, rules)
+    least = np.array(model.row_lower_)
+    least[:lanes] = 0.0
+    model.row_lower_ = least
+    cost, highs = np.array(model.col_cost_), _with(model, time_limit_s)
+    weight = np.array([lane.weight for lane in problem.lanes])
+    for priority in np.unique(weight)[::-1].tolist():
+        of_it = number + np.flatnonzero(weight[items.owner] == priority)
+        served = np.zeros(len(cost))
+        served[of_it] = -1.0
+        if not _solved(highs, served):
+            return refused(f"HiGHS has no plan: {highs.getModelStatus()}", "textbook")
+        reached = -float(highs.getInfo().objective_function_value)
+        highs.addRow(reached - SHED_SLACK, highspy.kHighsInf, len(of_it), of_it, np.ones(len(of_it)))
+    if not _solved(highs, cost):
+        return refused(f"HiGHS has no plan: {highs.getModelStatus()}", "textbook")
+    groups = _groups(
+        items, lanes, np.array(highs.getSolution().col_value)[: 2 * number], has_one_partial=False
+    )
+    shed = tuple(max(0.0, 1.0 - sum(g.instances * g.share for g in chosen)) for chosen in groups)
+    bound_w = float(highs.getInfo().mip_dual_bound) * items.unit_w
+    return written(problem, groups, bound_w, gap=2 * GAP, engine="textbook", shed=shed)
+
+
+def _solved(highs: highspy.Highs, cost: Floats) -> bool:
+    """Whether a least cost is known to the gap."""
+    highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+    ran = highs.run() != highspy.HighsStatus.kError
+    is_optimal = highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+    return ran and is_optimal and bool(highs.getInfo().primal_solution_status == PRIMAL_FEASIBLE)
 
 
 def _items(problem: LaneProblem) -> _Items:
@@ -184,9 +231,11 @@ def _groups(
 
 
 def _scaled(groups: list[tuple[int, int, float]]) -> tuple[Group, ...]:
-    """Shares that carry exactly one: what rounding left over goes where there is room."""
+    """Shares that carry exactly one, or what is served: what rounding left over goes where there is room."""
     shares = [share for _, _, share in groups]
     over = sum(n * share for _, n, share in groups) - 1.0
+    if over < -LEAST_SHED:
+        over = 0.0
     last = (
         min(range(len(groups)), key=lambda g: (shares[g] < LEAST_SHARE, groups[g][1], shares[g]))
         if groups

@@ -38,17 +38,22 @@ class Rows:
         return self.columns + len(self.cost) - 1
 
 
-def rule_rows(problem: LaneProblem, columns: int, unit_w: float) -> Rows:
-    """Rows of all lanes; an item's instances are the column of its place among all items."""
+def rule_rows(problem: LaneProblem, columns: int, unit_w: float, loads: int | None = None) -> Rows:
+    """Rows of all lanes; an item's instances are the column of its place among all items.
+
+    Args:
+        loads: how far behind its instances the column of an item's load is, where lanes may shed: the rules then
+            hold for what is served.
+    """
     rows, first = Rows(columns), 0
     starts: list[int] = []
     for lane in problem.lanes:
         places = list(range(first, first + len(lane)))
         first += len(lane)
         if lane.fewest > 1:
-            rows.add([(place, 1.0) for place in places], float(lane.fewest))
+            _add_fewest(rows, lane, places, loads)
         if lane.lost:
-            _add_lost(rows, lane, places)
+            _add_lost(rows, lane, places, loads)
         if lane.start_w or lane.stop_w or problem.max_starts is not None:
             starts += _add_switching(rows, lane, places, len(problem.kinds), unit_w)
     if problem.max_starts is not None:
@@ -63,7 +68,23 @@ def most_instances(lane: Lane) -> Floats:
     return most
 
 
-def _add_lost(rows: Rows, lane: Lane, places: list[int]) -> None:
+def _served(places: list[int], loads: int | None) -> list[tuple[int, float]]:
+    """What is served of a lane, with a minus, where that is less than one."""
+    return [] if loads is None else [(place + loads, -1.0) for place in places]
+
+
+def _add_fewest(rows: Rows, lane: Lane, places: list[int], loads: int | None) -> None:
+    instances = [(place, 1.0) for place in places]
+    if loads is None:
+        rows.add(instances, float(lane.fewest))
+        return
+    serves = rows.column(0.0, is_whole=True)
+    rows.add([(serves, 1.0), *_served(places, loads)], 0.0)
+    rows.add([*instances, (serves, -float(lane.fewest))], 0.0)
+
+
+def _add_lost(rows: Rows, lane: Lane, places: list[int], loads: int | None) -> None:
+    served = _served(places, loads)
     kinds = lane.kind.tolist()
     most = {kind: float(lane.capacity[lane.kind == kind].max()) for kind in set(kinds)}
     chosen = []
@@ -71,8 +92,8 @@ def _add_lost(rows: Rows, lane: Lane, places: list[int]) -> None:
         column = rows.column(0.0, is_whole=True)
         chosen.append((column, 1.0))
         values = [(place, min(most[kind], least)) for place, kind in zip(places, kinds, strict=True)]
-        rows.add([*values, (column, -(1.0 + lane.lost * least))], 0.0)
-    rows.add(chosen, 1.0)
+        rows.add([*values, (column, -(1.0 + lane.lost * least)), *served], -1.0 if served else 0.0)
+    rows.add([*chosen, *served], 0.0 if served else 1.0)
 
 
 def _add_switching(rows: Rows, lane: Lane, places: list[int], kinds: int, unit_w: float) -> list[int]:

@@ -49,8 +49,9 @@ def limited(problem: LaneProblem, seed: int, most: int) -> LaneProblem:
 def agrees_with_textbook(problem: LaneProblem) -> None:
     prices = solve_lanes(problem)
     full = solve_lanes(problem, engine="textbook", time_limit_s=20.0)
-    assert prices.is_plan == full.is_plan
-    if full.status is SolveStatus.OPTIMAL:
+    serve_all = [plan.is_plan and not any(plan.shed) for plan in (prices, full)]
+    assert serve_all[0] == serve_all[1] or prices.starts_over_limit
+    if full.status is SolveStatus.OPTIMAL and serve_all[1]:
         assert check_lanes(problem, prices) == check_lanes(problem, full) == ()
         assert prices.status is SolveStatus.OPTIMAL
         assert full.bound_w * (1 - 1e-6) <= prices.cost_w <= full.cost_w * (1 + 1e-5)
@@ -85,6 +86,22 @@ def test_quotas_and_starts_bind_dozens_of_lanes_too(share: float) -> None:
     assert plan.cost_w < bound.cost_w
     assert check_lanes(tight, bound) == ()
     assert plan.bound_w <= bound.bound_w <= bound.cost_w <= bound.bound_w * 1.002
+
+
+@solver
+@given(seed=seeds, most=st.integers(0, 6))
+def test_what_the_load_needs_is_started_whatever_the_limit_and_no_more(seed: int, most: int) -> None:
+    problem = limited(small(seed, room=1), seed, most)
+    plan = solve_lanes(problem)
+    assert check_lanes(problem, plan) == ()
+    free = solve_lanes(replace(problem, max_starts=None), engine="textbook", time_limit_s=20.0)
+    if free.status is SolveStatus.OPTIMAL:
+        assert sum(plan.shed) == pytest.approx(sum(free.shed), abs=2e-5)
+    if plan.starts_over_limit:
+        fewer = replace(problem, max_starts=most + plan.starts_over_limit - 1)
+        kept = solve_lanes(fewer, engine="textbook", time_limit_s=20.0)
+        assert kept.status is not SolveStatus.OPTIMAL or sum(kept.shed) > sum(plan.shed) + 1e-6
+        assert f"more than the limit of {most}" in plan.why
 
 
 def usage(problem: LaneProblem, chosen: tuple[tuple[Group, ...], ...]) -> tuple[int, int]:

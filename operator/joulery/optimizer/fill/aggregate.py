@@ -1,0 +1,218 @@
+"""How much of each lane can be served, and by how many instances of each kind: a small model without clocks.
+
+    n_k   integer, instances of kind k      C_k, w_k   its load and watts at the highest clock      s   share served
+
+    per lane     s <= sum of C_k n_k,  s <= 1,  and what the lane asks of its instances where s > 0
+    packing      sum of t n <= slots
+    stage q      max sum of s over lanes of weight q, from the highest, keeping what the stages before have reached
+    last stage   min sum of w_k n_k + switching: of ways that shed alike one that costs little, or starts fewest
+
+A lane that sheds has all instances full at the highest clock, or it could shed less; so its shares, and its watts,
+are exact. Those that are served wholly get their clocks from prices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import highspy
+import numpy as np
+
+from joulery.optimizer.fill.kernel_rules import served_by
+from joulery.optimizer.fill.table import LaneTable
+from joulery.optimizer.lp import PRIMAL_FEASIBLE, quiet
+from joulery.optimizer.problem import Floats, Ints
+
+# Shares that a stage may lose against an earlier one: the solver's own tolerance.
+SHED_SLACK = 1e-6
+# Relative gap of a stage, for few lanes and for many, whose proof would take seconds.
+FEW_LANES, FINE_GAP, COARSE_GAP = 30, 1e-6, 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Service:
+    """Instances `[lane, kind]`, the share of each lane that they carry, and whether less shed is ruled out."""
+
+    counts: Ints
+    served: Floats
+    is_proven: bool
+
+
+@dataclass(slots=True)
+class _Model:
+    """Columns from zero up to `most`, and rows between `least` and `limit`."""
+
+    cost: list[float] = field(default_factory=list)
+    most: list[float] = field(default_factory=list)
+    is_whole: list[bool] = field(default_factory=list)
+    least: list[float] = field(default_factory=list)
+    limit: list[float] = field(default_factory=list)
+    entries: list[tuple[int, int, float]] = field(default_factory=list)
+
+    def column(self, cost: float, most: float, *, is_whole: bool = False) -> int:
+        """One more column."""
+        self.cost.append(cost)
+        self.most.append(most)
+        self.is_whole.append(is_whole)
+        return len(self.cost) - 1
+
+    def row(self, entries: list[tuple[int, float]], least: float, limit: float = highspy.kHighsInf) -> None:
+        """One more row of `(column, value)`."""
+        self.entries += [(len(self.least), column, value) for column, value in entries]
+        self.least.append(least)
+        self.limit.append(limit)
+
+    def passed(self) -> highspy.Highs:
+        """HiGHS with the model, without an objective."""
+        row, column, value = (np.array(part) for part in zip(*self.entries, strict=True))
+        order = np.lexsort((row, column))
+        model = highspy.HighsLp()
+        model.num_col_, model.num_row_ = len(self.cost), len(self.least)
+        model.col_cost_, model.col_lower_ = np.zeros(len(self.cost)), np.zeros(len(self.cost))
+        model.col_upper_ = np.array(self.most)
+        model.row_lower_, model.row_upper_ = np.array(self.least), np.array(self.limit)
+        model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        starts = np.searchsorted(column[order], np.arange(len(self.cost) + 1))
+        model.a_matrix_.start_ = starts.astype(np.int32)
+        model.a_matrix_.index_, model.a_matrix_.value_ = row[order].astype(np.int32), value[order]
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        model.integrality_ = [kinds[int(is_whole)] for is_whole in self.is_whole]
+        highs = quiet()
+        highs.passModel(model)
+        return highs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """Where the model has instances (by `(lane, kind)`), shares served (by lane), and starts."""
+
+    instances: dict[tuple[int, int], int]
+    served: Ints
+    starts: Ints
+
+
+def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bool = False) -> Service | None:
+    """The least shed by falling weight; None where HiGHS has no point that can be believed.
+
+    Args:
+        time_limit_s: seconds for HiGHS, over all stages; the last point stands where it ends.
+        is_starting_fewest: whether, of ways that shed alike, the one with fewest starts is asked for.
+    """
+    model = _Model()
+    columns = _modelled(table, model)
+    highs = model.passed()
+    highs.setOptionValue("mip_rel_gap", FINE_GAP if table.lanes <= FEW_LANES else COARSE_GAP)
+    weight = np.array([table.problem.lanes[p].weight for p in table.position.tolist()])
+    stages = np.unique(weight)[::-1].tolist()
+    point, is_proven = None, True
+    for place, priority in enumerate(stages):
+        of_it = columns.served[weight == priority]
+        cost = np.zeros(len(model.cost))
+        cost[of_it] = -1.0
+        found = _minimised(highs, cost, time_limit_s, len(stages) - place + 1)
+        is_proven = is_proven and highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+        if found is None:
+            break
+        point, reached = found, float(found[of_it].sum()) - SHED_SLACK
+        highs.addRow(reached, highspy.kHighsInf, len(of_it), of_it.astype(np.int32), np.ones(len(of_it)))
+    cost = np.array(model.cost)
+    if is_starting_fewest:
+        cost[:] = 0.0
+        cost[columns.starts] = 1.0
+    last = _minimised(highs, cost, time_limit_s, 1)
+    point = point if last is None else last
+    return None if point is None else _service(table, columns, point, is_proven=is_proven)
+
+
+def _minimised(highs: highspy.Highs, cost: Floats, time_limit_s: float, stages: int) -> Floats | None:
+    """The best point known after an even share of the time that is left, whose clock runs on over stages."""
+    spent_s = highs.getRunTime()
+    highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+    highs.setOptionValue("time_limit", spent_s + (time_limit_s - spent_s) / stages)
+    if time_limit_s <= spent_s or highs.run() == highspy.HighsStatus.kError:
+        return None
+    if highs.getInfo().primal_solution_status != PRIMAL_FEASIBLE:
+        return None
+    return np.array(highs.getSolution().col_value)
+
+
+def _service(table: LaneTable, columns: _Columns, point: Floats, *, is_proven: bool) -> Service:
+    counts = np.zeros((table.lanes, len(table.problem.kinds)), dtype=np.int64)
+    for (lane, kind), column in columns.instances.items():
+        counts[lane, kind] = round(float(point[column]))
+    served = np.zeros(table.lanes)
+    served_by(table.searched.hulls, table.rules, counts, served)
+    counts[served == 0.0] = 0
+    return Service(counts, served, is_proven)
+
+
+def _modelled(table: LaneTable, model: _Model) -> _Columns:
+    instances: dict[tuple[int, int], int] = {}
+    served, starts = [], []
+    for lane in range(table.lanes):
+        share = model.column(0.0, 1.0)
+        served.append(share)
+        of_lane = _add_instances(table, model, lane, share)
+        instances |= {(lane, kind): column for kind, column in of_lane.items()}
+        _add_asked(table, model, lane, share, of_lane)
+        starts += _add_switching(table, model, lane, of_lane)
+    for row, slots in enumerate(table.rows.slots.tolist()):
+        per_instance = table.rows.per_instance[:, row]
+        used = [
+            (column, float(per_instance[k])) for (_, k), column in instances.items() if per_instance[k] > 0
+        ]
+        is_starts = table.has_limited_starts and row == len(table.rows.slots) - 1
+        model.row([(c, 1.0) for c in starts] if is_starts else used, -highspy.kHighsInf, float(slots))
+    return _Columns(instances, np.array(served), np.array(starts, dtype=np.int64))
+
+
+def _add_instances(table: LaneTable, model: _Model, lane: int, share: int) -> dict[int, int]:
+    """Columns of a lane's instances by kind."""
+    most, cost = table.searched.hulls.most[lane], table.searched.cost
+    first, last = table.items.start[lane], table.items.start[lane + 1]
+    lost, fewest = int(table.rules.lost[lane]), int(table.rules.fewest[lane])
+    found: dict[int, int] = {}
+    for kind in np.flatnonzero(most > 0.0).tolist():
+        part = first + np.flatnonzero(table.items.kind[first:last] == kind)
+        fastest = part[table.items.capacity[part] == most[kind]]
+        needed = float(np.ceil((1.0 + lost * most.max()) / most[kind])) + fewest
+        found[kind] = model.column(float(cost[fastest].min()), needed, is_whole=True)
+    model.row([(share, -1.0), *((column, float(most[kind])) for kind, column in found.items())], 0.0)
+    return found
+
+
+def _add_asked(table: LaneTable, model: _Model, lane: int, share: int, of_lane: dict[int, int]) -> None:
+    """Fewest instances, and instances that may be lost (see `kernel_rules`), where anything is served."""
+    most, fewest, lost = (
+        table.searched.hulls.most[lane],
+        int(table.rules.fewest[lane]),
+        int(table.rules.lost[lane]),
+    )
+    if fewest > 1:
+        serves = model.column(0.0, 1.0, is_whole=True)
+        model.row([(serves, 1.0), (share, -1.0)], 0.0)
+        model.row([*((c, 1.0) for c in of_lane.values()), (serves, -float(fewest))], 0.0)
+    if lost:
+        chosen = []
+        for least in sorted({float(most[kind]) for kind in of_lane}):
+            column = model.column(0.0, 1.0, is_whole=True)
+            chosen.append((column, 1.0))
+            kept = [(c, min(float(most[kind]), least)) for kind, c in of_lane.items()]
+            model.row([*kept, (column, -(1.0 + lost * least)), (share, -1.0)], -1.0)
+        model.row([*chosen, (share, -1.0)], 0.0)
+
+
+def _add_switching(table: LaneTable, model: _Model, lane: int, of_lane: dict[int, int]) -> list[int]:
+    """Starts and stops where they cost something or are limited; the columns of starts."""
+    rules = table.rules
+    if not (table.has_limited_starts or rules.start[lane] or rules.stop[lane]):
+        return []
+    starts = []
+    for kind, column in of_lane.items():
+        present = float(rules.running[lane, kind])
+        up = model.column(float(rules.start[lane]), highspy.kHighsInf)
+        down = model.column(float(rules.stop[lane]), highspy.kHighsInf)
+        model.row([(up, 1.0), (column, -1.0)], -present)
+        model.row([(down, 1.0), (column, 1.0)], present)
+        starts.append(up)
+    return starts

@@ -1,0 +1,127 @@
+"""Plans where supply does not serve all: first how much of each lane is served, then the cheapest way to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from joulery.optimizer.fill.aggregate import Service, most_served
+from joulery.optimizer.fill.columns import by_prices
+from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.plan import Group, LanePlan, refused, starts_of, switching_w
+from joulery.optimizer.fill.settled import by_greed, settled_plan
+from joulery.optimizer.fill.table import LaneTable, lay_out
+from joulery.optimizer.problem import Ints
+from joulery.optimizer.solution import SolveStatus
+
+
+class Services(Protocol):
+    """How much of each lane is served, within a table's limit of starts."""
+
+    def __call__(self, table: LaneTable, *, is_starting_fewest: bool) -> Service:
+        """The service; of ways that shed alike maybe the one with fewest starts."""
+        ...
+
+
+# More starts than any plan has.
+UNLIMITED = 1_000_000_000
+# Twice what a stage may lose against an earlier one.
+SHED_TOLERANCE = 2e-6
+# Of the solver's time, for what is served; the rest is for how.
+OF_TIME = 0.6
+
+Planned = Callable[[LaneProblem, Ints], LanePlan]
+"""Serves all lanes of a problem, given instances of each lane, by key, and kind that do."""
+
+
+def shedding_least(problem: LaneProblem, time_limit_s: float) -> LanePlan:
+    """Least shed by falling weight, in shares of load summed over lanes; then least watts at that shed."""
+
+    def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
+        limit_s = OF_TIME / 2.0 * time_limit_s
+        return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or by_greed(table)
+
+    def planned(part: LaneProblem, counts: Ints) -> LanePlan:
+        found = by_prices(part, (), (1.0 - OF_TIME) * time_limit_s, counts)
+        return settled_plan(part, counts) if found is None or not found.is_plan else found
+
+    return _serving_most(problem, service, planned)
+
+
+def greedy_plan(problem: LaneProblem) -> LanePlan:
+    """One kind per lane, lanes by falling weight: a plan in milliseconds, proven in nothing but its bound."""
+
+    def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
+        del is_starting_fewest  # greed has no second thoughts
+        return by_greed(table)
+
+    return replace(_serving_most(problem, service, settled_plan), status=SolveStatus.FALLBACK)
+
+
+def _serving_most(problem: LaneProblem, service: Services, planned: Planned) -> LanePlan:
+    """The plan within the limit of starts, or beyond it by what is needed to shed no more than without one."""
+    table = lay_out(problem)
+    found = service(table, is_starting_fewest=False)
+    if problem.max_starts is None or (found.served == 1.0).all():
+        return _serving(problem, table, found, planned)
+    needed = service(lay_out(replace(problem, max_starts=UNLIMITED)), is_starting_fewest=True)
+    if not _serves_more(table, needed, found):
+        return _serving(problem, table, found, planned)
+    starts = int(np.maximum(needed.counts - table.rules.running, 0).sum())
+    limited = replace(problem, max_starts=max(starts, problem.max_starts))
+    plan = _serving(limited, table, needed, planned)
+    over = max(0, starts_of(limited, plan.groups) - problem.max_starts)
+    told = f"{plan.why}; the load needs {over} starts more than the limit of {problem.max_starts}"
+    return replace(plan, starts_over_limit=over, why=told if over else plan.why) if plan.is_plan else plan
+
+
+def _serves_more(table: LaneTable, one: Service, other: Service) -> bool:
+    weight = np.array([table.problem.lanes[p].weight for p in table.position.tolist()])
+    for priority in np.unique(weight)[::-1].tolist():
+        more = float((one.served - other.served)[weight == priority].sum())
+        if abs(more) > SHED_TOLERANCE:
+            return more > 0.0
+    return False
+
+
+def _serving(problem: LaneProblem, table: LaneTable, service: Service, planned: Planned) -> LanePlan:
+    """The plan of a service: every lane at its share, those without any left out."""
+    served = np.zeros(table.lanes)
+    served[table.position] = service.served
+    kept = np.flatnonzero(served > 0.0).tolist()
+    lanes = tuple(
+        replace(problem.lanes[p], capacity=problem.lanes[p].capacity / served[p]) if served[p] < 1.0
+        else problem.lanes[p]
+        for p in kept
+    )  # fmt: skip
+    counts = service.counts[service.served > 0.0]
+    part = replace(problem, lanes=lanes)
+    plan = (
+        planned(part, counts)
+        if kept
+        else LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "nothing can be served", "columns")
+    )
+    if not plan.is_plan:
+        return refused(plan.why, plan.engine)
+    groups: list[tuple[Group, ...]] = [()] * len(problem.lanes)
+    for place, chosen in zip(kept, plan.groups, strict=True):
+        groups[place] = tuple(replace(group, share=group.share * float(served[place])) for group in chosen)
+    left_out_w = sum(
+        switching_w(problem, lane, ())
+        for lane, share in zip(problem.lanes, served.tolist(), strict=True)
+        if not share
+    )
+    status = plan.status if service.is_proven else SolveStatus.FEASIBLE
+    is_short = bool((served < 1.0).any())
+    return replace(
+        plan,
+        groups=tuple(groups),
+        cost_w=plan.cost_w + left_out_w,
+        bound_w=plan.bound_w + left_out_w,
+        status=status,
+        why=f"not enough GPUs; {plan.why}" if is_short else plan.why,
+        shed=tuple((1.0 - served).tolist()),
+    )
