@@ -53,12 +53,13 @@ def by_prices(
     table = lay_out(problem)
     effort = effort_for(table.lanes, len(table.items.kind))
     at_hand = None if counts is None else settled(table, counts)
-    result = find_prices(table, effort, _known(table, prices or _sampled(problem, table)), at_hand)
+    start = _known(table, prices or _sampled(problem, table))
+    result = find_prices(table, effort, start, at_hand)
     if result is None:
         return refused("HiGHS has no optimum of the master problem", ENGINE)
     if result.missing > MISSING_TOLERANCE:
         return None
-    chosen, bound = _whole(table, effort, result, time_limit_s)
+    chosen, bound = _whole(table, effort, result, time_limit_s, has_aside=start is not None)
     if chosen is None and at_hand is not None:
         chosen = Chosen(at_hand, float(at_hand.cost.sum()))
     if chosen is None:
@@ -74,11 +75,15 @@ def by_prices(
 
 
 def _whole(
-    table: LaneTable, effort: Effort, result: PriceResult, time_limit_s: float
+    table: LaneTable, effort: Effort, result: PriceResult, time_limit_s: float, *, has_aside: bool
 ) -> tuple[Chosen | None, float]:
-    """The best whole choice and a bound: by search where lanes are few or dozens, else by a small integer programme."""
+    """The best whole choice and a bound: by search where lanes are few or dozens, else by a small integer programme.
+
+    Args:
+        has_aside: whether configurations at prices beside were seen on the way, since it began near the best ones.
+    """
     tolerance = OF_GAP * effort.gap * abs(result.bound) / table.lanes
-    at_best, value = proven(table, result.prices, effort.cells, tolerance)
+    at_best, value = proven(table, result.prices, result.best.configured, result.best.value, tolerance)
     bound = float(value.sum() - table.rows.slots @ result.prices)
     instances = at_best.recipe[:, FIRST_COUNT:].sum() / table.lanes
     is_few = table.lanes <= MOST_SEARCHED
@@ -91,8 +96,9 @@ def _whole(
         finished, near = least_changed(table, result.prices, value, bound, effort.gap)
         if finished.chosen is not None:
             return finished.chosen, finished.bound
-    extra = _alternatives(table, effort, result, at_best, is_large=instances > MOST_INSTANCES)
-    chosen = choose_whole(table, result, joined([extra, *near]), INTEGER_GAP, time_limit_s)
+    is_large = instances > MOST_INSTANCES
+    extra = [at_best] if has_aside and not is_few else _alternatives(table, effort, result, at_best, is_large)
+    chosen = choose_whole(table, result, joined([*extra, *near]), INTEGER_GAP, time_limit_s)
     if is_few and (chosen is None or chosen.cost - bound > effort.gap * abs(bound)):
         finished = finish(table, result.prices, value, bound, chosen, effort.gap)
         return finished.chosen, finished.bound
@@ -100,14 +106,14 @@ def _whole(
 
 
 def _alternatives(
-    table: LaneTable, effort: Effort, result: PriceResult, at_best: Configured, *, is_large: bool
-) -> Configured:
+    table: LaneTable, effort: Effort, result: PriceResult, at_best: Configured, is_large: bool
+) -> list[Configured]:
     """Configurations beside those that the master has seen; mixtures too where a few lanes are large."""
     is_mixed = is_large and table.lanes <= MOST_MIXED and not table.has_rules
     factors = (*ASIDE, *FURTHER_ASIDE) if is_mixed else ASIDE
     aside = [priced(table, result.prices * factor, effort.cells)[0] for factor in factors]
     tilts = _tilts(len(result.prices)) if is_mixed else []
-    return joined([at_best, *aside, *(mixtures(table, result.prices * tilt) for tilt in tilts)])
+    return [at_best, *aside, *(mixtures(table, result.prices * tilt) for tilt in tilts)]
 
 
 def _sampled(problem: LaneProblem, table: LaneTable) -> tuple[RowPrice, ...]:

@@ -46,14 +46,33 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Priced:
+    """Prices, each lane's near-cheapest configuration at them, its priced cost, and about the bound that they prove."""
+
+    prices: Floats
+    configured: Configured
+    value: Floats
+    bound: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PriceResult:
-    """Configurations seen with their share in the master, the best prices, and about the bound they prove."""
+    """Configurations seen with their share in the master, and the best prices."""
 
     seen: Configured
     point: Floats
-    prices: Floats
-    bound: float
+    best: Priced
     missing: float
+
+    @property
+    def prices(self) -> Floats:
+        """The best."""
+        return self.best.prices
+
+    @property
+    def bound(self) -> float:
+        """What they prove, about."""
+        return self.best.bound
 
 
 def effort_for(lanes: int, items: int) -> Effort:
@@ -74,52 +93,48 @@ def find_prices(
         at_hand: a configuration of each lane to begin with, beside those that are found.
     """
     master = Master(table.lanes, table.rows.slots, ELASTIC_COST)
+    first = _first(table, effort, start)
+    best = max(first, key=lambda each: each.bound)
+    new = joined([each.configured for each in first] + ([] if at_hand is None else [at_hand]))
     seen: list[Configured] = []
-    best_prices, bound = np.zeros(len(table.rows.slots)), -np.inf
-    new, lower = _first(table, effort, start)
-    new = new if at_hand is None else joined([new, at_hand])
     at: MasterPoint | None = None
-    for prices, value in lower:
-        if value > bound:
-            best_prices, bound = prices, value
     for _ in range(MOST_CALLS):
         master.add(Columns(new.lane, new.cost, new.use))
         seen.append(new)
         at = master.solve(60.0)
         if at is None:
             return None
-        if at.objective - bound <= effort.converged * abs(at.objective):
+        if at.objective - best.bound <= effort.converged * abs(at.objective):
             break
-        found, bound, best_prices = _improving(table, effort, at, best_prices, bound)
-        if at.objective - bound <= effort.converged * abs(at.objective) or not len(found):
+        new, best = _improving(table, effort, at, best)
+        if at.objective - best.bound <= effort.converged * abs(at.objective) or not len(new):
             break
-        new = found
     assert at is not None
-    return PriceResult(joined(seen), at.point, best_prices, bound, at.missing)
+    return PriceResult(joined(seen), at.point, best, at.missing)
 
 
-def _improving(
-    table: LaneTable, effort: Effort, at: MasterPoint, best_prices: Floats, bound: float
-) -> tuple[Configured, float, Floats]:
+def _improving(table: LaneTable, effort: Effort, at: MasterPoint, best: Priced) -> tuple[Configured, Priced]:
     """Columns of negative reduced cost, found halfway to the best prices, else at the master's own."""
     found: list[Configured] = []
-    for prices in ((best_prices + at.prices) / 2.0, at.prices):
-        configured, value = priced(table, prices, effort.cells)
-        lower = float(value.sum() - table.rows.slots @ prices)
-        if lower > bound:
-            bound, best_prices = lower, prices
-        reduced = configured.cost + configured.use @ at.prices - at.worth[configured.lane]
+    for prices in ((best.prices + at.prices) / 2.0, at.prices):
+        here = _priced_at(table, prices, effort)
+        best = here if here.bound > best.bound else best
+        columns = here.configured
+        reduced = columns.cost + columns.use @ at.prices - at.worth[columns.lane]
         better = np.flatnonzero(reduced < -REDUCED_COST_TOLERANCE)
-        found.append(configured.taken(better))
+        found.append(columns.taken(better))
         if len(better):
             break
-    return joined(found), bound, best_prices
+    return joined(found), best
 
 
-def _first(
-    table: LaneTable, effort: Effort, start: Floats | None
-) -> tuple[Configured, list[tuple[Floats, float]]]:
-    """Columns to begin with, at prices known before or around what a GPU is worth, and their bounds."""
+def _priced_at(table: LaneTable, prices: Floats, effort: Effort) -> Priced:
+    configured, value = priced(table, prices, effort.cells)
+    return Priced(prices, configured, value, float(value.sum() - table.rows.slots @ prices))
+
+
+def _first(table: LaneTable, effort: Effort, start: Floats | None) -> list[Priced]:
+    """Prices to begin with: those known before, or what a GPU is worth, and others beside."""
     if start is None:
         free, _ = priced(table, np.zeros(len(table.rows.slots)), effort.cells)
         per_gpu = float(free.cost.sum() / max(1.0, (free.use * table.rows.size).sum()))
@@ -127,12 +142,7 @@ def _first(
         tried = [base * factor for factor in (0.3, 1.0, 4.0)]
     else:
         tried = [start, start * ASIDE[0], start * ASIDE[1]]
-    found, lower = [], []
-    for prices in tried:
-        configured, value = priced(table, prices, effort.cells)
-        found.append(configured)
-        lower.append((prices, float(value.sum() - table.rows.slots @ prices)))
-    return joined(found), lower
+    return [_priced_at(table, prices, effort) for prices in tried]
 
 
 def joined(parts: list[Configured]) -> Configured:

@@ -59,6 +59,29 @@ def _chain(first: int, last: int, idle: float, capacity: Floats, cost: Floats, c
 
 
 @compiled
+def _merged(hulls: Hulls, begin: int, end: int, head: Ints) -> Ints:
+    """Segments begin..end-1, kind by kind of rising slope, by rising slope; of equal ones the lower kind's first."""
+    slope = hulls.rise[begin:end] / hulls.length[begin:end]
+    parts = 0
+    for place in range(begin, end):
+        if place == begin or hulls.kind[place] != hulls.kind[place - 1]:
+            head[parts] = place
+            parts += 1
+    last = head[:parts].copy()
+    last[: parts - 1] = head[1:parts]
+    last[parts - 1 :] = end
+    order = np.empty(end - begin, dtype=np.int64)
+    for at in range(end - begin):
+        least, chosen = np.inf, -1
+        for part in range(parts):
+            if head[part] < last[part] and slope[head[part] - begin] < least:
+                least, chosen = slope[head[part] - begin], part
+        order[at] = head[chosen]
+        head[chosen] += 1
+    return order
+
+
+@compiled
 def fill_hulls(kind_at: Ints, capacity: Floats, idle: Floats, cost: Floats, hulls: Hulls) -> None:
     """Fill the hulls of all lanes; as many segments as items are enough.
 
@@ -67,7 +90,7 @@ def fill_hulls(kind_at: Ints, capacity: Floats, idle: Floats, cost: Floats, hull
         cost: of a full instance.
     """
     lanes, kinds = hulls.idle.shape
-    chain = np.empty(len(capacity), dtype=np.int64)
+    chain, head = np.empty(len(capacity), dtype=np.int64), np.empty(kinds + 1, dtype=np.int64)
     end = 0
     for lane in range(lanes):
         begin = end
@@ -86,7 +109,7 @@ def fill_hulls(kind_at: Ints, capacity: Floats, idle: Floats, cost: Floats, hull
                 hulls.length[end], hulls.rise[end] = capacity[o] - x, cost[o] - y
                 x, y = capacity[o], cost[o]
                 end += 1
-        order = begin + np.argsort(hulls.rise[begin:end] / hulls.length[begin:end], kind="mergesort")
+        order = _merged(hulls, begin, end, head)
         hulls.kind[begin:end], hulls.item[begin:end] = hulls.kind[order], hulls.item[order]
         hulls.length[begin:end], hulls.rise[begin:end] = hulls.length[order], hulls.rise[order]
     hulls.at[lanes] = end

@@ -92,6 +92,8 @@ def written(
 
 def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> float:
     """Cost of getting from what a lane runs to a plan."""
+    if not (lane.start_w or lane.stop_w):
+        return 0.0
     more = _more(problem, lane, groups)
     return sum(lane.start_w * max(0, n) + lane.stop_w * max(0, -n) for n in more)
 

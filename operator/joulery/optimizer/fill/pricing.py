@@ -32,10 +32,13 @@ def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple
 
 
 def proven(
-    table: LaneTable, prices: Floats, cells_per_instance: float, tolerance: float
+    table: LaneTable, prices: Floats, known: Configured, value: Floats, tolerance: float
 ) -> tuple[Configured, Floats]:
-    """Each lane's cheapest configuration, and a lower bound of any one's priced cost, equal to `tolerance`."""
-    known, value = priced(table, prices, cells_per_instance)
+    """Each lane's cheapest configuration, and a lower bound of any one's priced cost, equal to `tolerance`.
+
+    Args:
+        known: a near-cheapest one of each, of priced cost `value`.
+    """
     found, cost, lower = _searched(table, prices, value * (1.0 + ROUNDING), tolerance)
     is_better = cost < value
     recipe = np.where(is_better[:, None], found.recipe, known.recipe)

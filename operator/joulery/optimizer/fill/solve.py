@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from joulery.optimizer.fill.checker import check_lanes
-from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.faults import lane_faults
+from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
-from joulery.optimizer.problem import Floats, Problem, faults_of
 from joulery.optimizer.solution import SolveStatus
 
 COLUMNS, FALLBACK = "columns", "fallback"
@@ -37,8 +34,7 @@ def solve_lanes(
     """
     if engine not in ENGINES:
         return refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
-    shared = Problem(problem.kinds, (), problem.supplies, problem.quotas, problem.max_starts)
-    faults = (*faults_of(shared), *lane_faults(problem))
+    faults = tuple(lane_faults(problem))
     if faults:
         return refused("; ".join(faults), engine)
     if not problem.lanes:
@@ -73,39 +69,3 @@ def _asked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Seque
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
 
     return by_textbook(problem, time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)
-
-
-def lane_faults(problem: LaneProblem) -> Iterator[str]:
-    """What makes a problem unusable, each naming the lane and the cure."""
-    keys = [lane.key for lane in problem.lanes]
-    for key in sorted({key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()):
-        yield f"lane {key}: given more than once"
-    for lane in problem.lanes:
-        arrays = (lane.capacity, lane.idle_w, lane.full_w)
-        if not len(lane):
-            yield f"lane {lane.key}: no item holds its objectives; give it a larger size or a longer objective"
-        elif len({len(array) for array in (*arrays, lane.clock_mhz, lane.kind)}) > 1:
-            yield f"lane {lane.key}: item arrays differ in length"
-        elif not all(_is_sound(array) for array in arrays) or not (lane.capacity > 0.0).all():
-            yield f"lane {lane.key}: capacity must be finite and positive, watts finite and not negative"
-        elif not (lane.full_w >= lane.idle_w).all():
-            yield f"lane {lane.key}: full watts below idle watts"
-        elif not (lane.kind.min() >= 0 and lane.kind.max() < len(problem.kinds)):
-            yield f"lane {lane.key}: an item names a kind outside 0..{len(problem.kinds) - 1}"
-        else:
-            yield from _rule_faults(lane, len(problem.kinds))
-
-
-def _rule_faults(lane: Lane, kinds: int) -> Iterator[str]:
-    if lane.fewest < 0 or lane.lost < 0:
-        yield f"lane {lane.key}: fewest and lost instances must not be negative"
-    if not 0.0 <= lane.weight < math.inf:
-        yield f"lane {lane.key}: weight {lane.weight}; it must be finite and not negative"
-    if not all(0.0 <= watts < math.inf for watts in (lane.start_w, lane.stop_w)):
-        yield f"lane {lane.key}: costs of starts and stops must be finite and not negative"
-    if not all(0 <= kind < kinds and instances >= 0 for kind, instances in lane.running):
-        yield f"lane {lane.key}: what runs names a kind outside 0..{kinds - 1} or fewer than no instances"
-
-
-def _is_sound(values: Floats) -> bool:
-    return bool(np.isfinite(values).all() and (values >= 0.0).all())
