@@ -18,9 +18,21 @@ ROW = "agent killed, node rebooted, GPU lost, driver reset"
 METRICS = "Prometheus down, metrics stale, NaN, counter reset, or absurd"
 
 
+def _locked_gpu(scene: Scene) -> tuple[str, int]:
+    """A node on which an engine of the pool runs, and one of its locked GPUs."""
+
+    def found() -> tuple[str, int] | None:
+        nodes = {p["spec"].get("nodeName") for p in scene.live.pods(POOL)}
+        locked = (name.partition("/") for name in scene.live.locked())
+        return next(((node, int(index)) for node, _, index in locked if node in nodes), None)
+
+    gpu = wait_for("a locked GPU on a node of the pool", found)
+    assert gpu is not None
+    return gpu
+
+
 def _locked_node(scene: Scene) -> str:
-    locked = wait_for("a locked GPU", scene.live.locked)
-    return next(iter(locked)).partition("/")[0]
+    return _locked_gpu(scene)[0]
 
 
 def _gpus_of(scene: Scene, node: str) -> list[dict[str, Any]]:
@@ -94,15 +106,14 @@ def _gpu(fault: GpuFault, value: int, text: str) -> Callable[[Scene], None]:
     """A GPU that an engine holds fails: its node's agent says so, and so does the pool."""
 
     def strike(scene: Scene) -> None:
-        name = next(iter(wait_for("a locked GPU", scene.live.locked)))
-        node, _, index = name.partition("/")
+        node, index = _locked_gpu(scene)
         with scene.gpus(node) as gpus:
-            gpus.set_fault(int(index), fault, value)
+            gpus.set_fault(index, fault, value)
             try:
                 _told_by_gpu(scene, node, reasons.CLOCK_REFUSED, text)
                 scene.tells("NodeAgentsReady", "False")
             finally:
-                gpus.set_fault(int(index), fault, 0)
+                gpus.set_fault(index, fault, 0)
 
     return strike
 
