@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from joulery.profiling.held_out import TPOT, TTFT, WATTS, summary
+from joulery.profiling.held_out import TPOT, TTFT, WATTS, mean_percent, summary
 from joulery.profiling.latency_fit import LatencyFit, step_name
 from joulery.profiling.power_fit import KINDS, RESPONSES, PowerFit
 from joulery.serving.parameters import (
     AcceleratorProfile,
+    Basis,
     ClockResponse,
     EngineProfile,
     Grade,
+    HeldOutError,
     KvCache,
     LatencyParameters,
     ModelParameters,
@@ -43,13 +45,20 @@ _LONGEST_SOURCE = 300
 class Evidence:
     """What a fit rests on: the file's name, its points within the KV memory, and of those with watts how many.
 
-    `lowest_clock_mhz` is the lowest clock at which watts were measured, the highest one where no clock is given.
+    `lowest_clock_mhz` is the lowest clock at which watts were measured, the highest one where no clock is given;
+    `valid` says at which sizes, loads, lengths and clocks points were measured.
     """
 
     file: str
     points: int
     points_with_watts: int
     lowest_clock_mhz: int
+    valid: str
+
+    def basis(self, errors: Sequence[HeldOutError], quantity: str) -> Basis:
+        """What a parameter that a quantity tells rests on."""
+        points = self.points_with_watts if quantity == WATTS else self.points
+        return Basis(points, mean_percent(errors, quantity), self.valid)
 
 
 def scaled_like(
@@ -101,31 +110,29 @@ def _latency(base: LatencyParameters, like: str, fit: LatencyFit, evidence: Evid
     found: dict[str, Parameter] = {"weight_streaming_ns": taken(base.weight_streaming_ns, like)}
     for law_name, (name, scale) in _FIELDS.items():
         quantity = TTFT if law_name.startswith("client") else TPOT
-        found[name] = _found(
-            getattr(base, name), law_name, scale, fit, like, _source(fit, quantity, evidence)
-        )
+        found[name] = _found(getattr(base, name), law_name, scale, fit, like, quantity, evidence)
     steps = {
-        size: _found(step, step_name(size), _STEP_SCALE, fit, like, _source(fit, TPOT, evidence))
+        size: _found(step, step_name(size), _STEP_SCALE, fit, like, TPOT, evidence)
         for size, step in base.streaming_step_ns.items()
     }
     return LatencyParameters(streaming_step_ns=steps, **found)
 
 
 def _found(
-    base: Parameter, name: str, scale: float, fit: LatencyFit | PowerFit, like: str, source: str
+    base: Parameter, name: str, scale: float, fit: LatencyFit, like: str, quantity: str, evidence: Evidence
 ) -> Parameter:
     if name not in fit.estimate.standard_errors:
         return taken(base, like)
     low, high = fit.range_of(name)
     value = fit.estimate.values[name]
-    return Parameter(scale * value, scale * low, scale * high, Grade.MEASURED, source)
+    source, basis = _source(fit, quantity, evidence), evidence.basis(fit.errors, quantity)
+    return Parameter(scale * value, scale * low, scale * high, Grade.MEASURED, source, basis)
 
 
 def taken(base: Parameter, like: str) -> Parameter:
     """A parameter of another profile, known there and assumed here."""
-    return replace(
-        base, grade=Grade.ASSUMED, source=_cut(f"from {like}, not told by the points: {base.source}")
-    )
+    source = _cut(f"from {like}, not told by the points: {base.source}")
+    return replace(base, grade=Grade.ASSUMED, source=source, basis=None)
 
 
 def _power(base: AcceleratorProfile, like: str, fit: PowerFit | None, evidence: Evidence) -> PowerParameters:
@@ -142,17 +149,17 @@ def _watts(base: AcceleratorProfile, name: str, fit: PowerFit, like: str, eviden
     idle_w, limit_w = base.power.idle_loaded_w.value, base.device.board_limit_w
     value_w: float = getattr(fit.power, name).value
     told = f"{evidence.points_with_watts} points with watts of {evidence.file}, {summary(fit.errors, WATTS)}"
+    basis = evidence.basis(fit.errors, WATTS)
     if name in fit.estimate.standard_errors:
         low, high = (min(idle_w + w, limit_w) for w in fit.range_of(name))
-        return Parameter(
-            value_w, min(low, value_w), max(high, value_w), Grade.MEASURED, _cut(f"fit of {told}")
-        )
+        source = _cut(f"fit of {told}")
+        return Parameter(value_w, min(low, value_w), max(high, value_w), Grade.MEASURED, source, basis)
     known: Parameter = getattr(base.power, name)
     above_w = known.value - idle_w
     factor = (value_w - idle_w) / above_w if above_w > 0.0 else 1.0
     low, high = (min(idle_w + factor * max(w - idle_w, 0.0), limit_w) for w in (known.low, known.high))
     source = _cut(f"{like} times {factor:.2f} above idle by {told}: {known.source}")
-    return Parameter(value_w, min(low, value_w), max(high, value_w), Grade.INTERPOLATED, source)
+    return Parameter(value_w, min(low, value_w), max(high, value_w), Grade.INTERPOLATED, source, basis)
 
 
 def _clock(base: ClockResponse, like: str, fit: PowerFit | None, evidence: Evidence) -> ClockResponse:
@@ -170,6 +177,7 @@ def _clock(base: ClockResponse, like: str, fit: PowerFit | None, evidence: Evide
                 max(high, value),
                 Grade.MEASURED,
                 f"{source}, {summary(fit.errors, WATTS)}",
+                evidence.basis(fit.errors, WATTS),
             )
     return ClockResponse(**response)
 

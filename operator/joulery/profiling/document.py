@@ -10,6 +10,7 @@ from joulery.api.v1alpha1.common import camel
 from joulery.serving.parameters import (
     AcceleratorParameters,
     AcceleratorProfile,
+    Basis,
     ClockResponse,
     EngineProfile,
     HeldOutError,
@@ -135,7 +136,16 @@ def _parameter(parameter: Parameter, scale: float | None) -> dict[str, object]:
         "high": number(parameter.high),
         "grade": str(parameter.grade),
         "source": parameter.source,
+        **_basis(parameter.basis),
     }
+
+
+def _basis(basis: Basis | None) -> dict[str, object]:
+    if basis is None:
+        return {}
+    error = basis.mean_error_percent
+    told = {} if error is None else {"meanErrorPercent": decimal_text(round(error, 1))}
+    return {"basis": {"points": basis.points, **told, "valid": basis.valid}}
 
 
 def _error(error: HeldOutError) -> dict[str, object]:

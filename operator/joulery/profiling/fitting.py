@@ -19,7 +19,7 @@ from joulery.profiling.document import manifest_text, spec_of
 from joulery.profiling.files import Manifest, profile_at, write_whole
 from joulery.profiling.latency_fit import fit_latency
 from joulery.profiling.plausibility import check_order, check_units, check_watts
-from joulery.profiling.points import MeasuredPoint, read_points
+from joulery.profiling.points import MeasuredPoint, range_in_words, read_points
 from joulery.profiling.power_fit import fit_power
 from joulery.profiling.replay import Client, Run, run_of
 from joulery.serving.instance import kv_capacity_tokens
@@ -134,9 +134,10 @@ def _fitted(
     clean = [r for r in runs if not r.is_full]
     power = fit_power(clean, latency.law, base, done=done)
     with_watts = [r.point for r in clean if r.point.watts_per_gpu is not None]
-    clocks = (p.sm_clock_mhz or base.device.max_clock_mhz for p in with_watts)
-    lowest_mhz = min(clocks, default=base.device.max_clock_mhz)
-    evidence = Evidence(file[:80], len(clean), len(with_watts), lowest_mhz)
+    top_mhz = base.device.max_clock_mhz
+    lowest_mhz = min((p.sm_clock_mhz or top_mhz for p in with_watts), default=top_mhz)
+    valid = range_in_words([r.point for r in clean], top_mhz)
+    evidence = Evidence(file[:80], len(clean), len(with_watts), lowest_mhz, valid)
     return assembled(base, like.name, latency, power, evidence)
 
 

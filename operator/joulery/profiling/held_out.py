@@ -62,10 +62,16 @@ def errors_by_name(quantity: str, found: Iterable[tuple[str, float]]) -> tuple[H
     )
 
 
+def mean_percent(errors: Sequence[HeldOutError], quantity: str) -> float | None:
+    """Mean error of a quantity over all that was held out; None where nothing was."""
+    of = [e for e in errors if e.quantity == quantity and e.held_out != OUT_OF_MEMORY]
+    return sum(e.points * e.mean_percent for e in of) / sum(e.points for e in of) if of else None
+
+
 def summary(errors: Sequence[HeldOutError], quantity: str) -> str:
     """The errors of a quantity in words, over all that was held out."""
     of = [e for e in errors if e.quantity == quantity and e.held_out != OUT_OF_MEMORY]
-    if not of:
+    mean = mean_percent(errors, quantity)
+    if mean is None:
         return "none held out"
-    mean = sum(e.points * e.mean_percent for e in of) / sum(e.points for e in of)
     return f"held-out error {mean:.1f} % mean, {max(e.max_percent for e in of):.1f} % max"

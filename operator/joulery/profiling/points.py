@@ -105,6 +105,23 @@ def contradictions(points: Iterable[MeasuredPoint]) -> Iterator[str]:
                 )
 
 
+def range_in_words(points: Sequence[MeasuredPoint], top_mhz: int) -> str:
+    """Sizes, loads, lengths and clocks of points; without a clock a point is of the highest."""
+    sizes = ", ".join(str(size) for size in sorted({p.tensor_parallel_size for p in points}))
+    spans = (
+        ("clients", [p.concurrency for p in points]),
+        ("tokens in", [p.input_tokens for p in points]),
+        ("tokens out", [p.output_tokens for p in points]),
+        ("MHz", [p.sm_clock_mhz or top_mhz for p in points]),
+    )
+    return "; ".join((f"TP {sizes}", *(f"{_span(values)} {unit}" for unit, values in spans)))
+
+
+def _span(values: Sequence[int]) -> str:
+    least, most = min(values), max(values)
+    return str(least) if least == most else f"{least} to {most}"
+
+
 def out_of_bounds(point: MeasuredPoint) -> str | None:
     """The column that no reader would take, in words; None where all can be."""
     for column, largest in _LARGEST_COUNT.items():

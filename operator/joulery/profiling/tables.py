@@ -9,7 +9,7 @@ from rich.table import Table
 
 from joulery.serving.instance import ClockCoefficients, InstanceModel, instance_model
 from joulery.serving.parameter_walk import named_parameters
-from joulery.serving.parameters import AcceleratorProfile, EngineProfile, Grade
+from joulery.serving.parameters import AcceleratorProfile, Basis, EngineProfile, Grade
 
 # What is shown of an instance at a clock: decoding requests, their context tokens, prefill tokens.
 DECODE = (32, 40_000, 0)
@@ -34,14 +34,22 @@ def _parameters(profile: EngineProfile, name: str, accelerator: AcceleratorProfi
     table = Table("parameter", title=title)
     for head in ("value", "low", "high"):
         table.add_column(head, justify="right")
-    for head in ("unit", "grade", "source"):
+    for head in ("unit", "grade", "points, error and where measured", "source"):
         table.add_column(head)
     for parameter_name, parameter in named_parameters(accelerator):
         words, scale, unit = _unit(parameter_name)
         numbers = (_shown(scale * v) for v in (parameter.value, parameter.low, parameter.high))
         grade = f"[{_STYLES[parameter.grade]}]{parameter.grade}[/]"
-        table.add_row(words, *numbers, unit, grade, parameter.source.replace("[", r"\["))
+        told = (_basis(parameter.basis), parameter.source)
+        table.add_row(words, *numbers, unit, grade, *(text.replace("[", r"\[") for text in told))
     return table
+
+
+def _basis(basis: Basis | None) -> str:
+    if basis is None:
+        return ""
+    error = "" if basis.mean_error_percent is None else f", {basis.mean_error_percent:g} %"
+    return f"{basis.points}{error}: {basis.valid}"
 
 
 def _shown(number: float) -> str:

@@ -23,6 +23,15 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """Points that a value was found from, its mean error on others (percent, None unknown), and where it holds."""
+
+    points: int
+    mean_error_percent: float | None
+    valid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """One number with the range that the bands are drawn from; the unit is in the name of its field."""
 
@@ -31,6 +40,7 @@ class Parameter:
     high: float
     grade: Grade
     source: str
+    basis: Basis | None = None
 
     def scaled(self, factor: float) -> Parameter:
         """Value and range multiplied."""

@@ -10,6 +10,7 @@ from joulery.errors import ProfileError
 from joulery.serving.parameters import (
     AcceleratorParameters,
     AcceleratorProfile,
+    Basis,
     ClockResponse,
     EngineProfile,
     Grade,
@@ -191,6 +192,7 @@ def _product(watts: Parameter, offset: Parameter) -> Parameter:
         watts.high * offset.high,
         watts.grade,
         f"{watts.source}; times {offset.value:g}: {offset.source}",
+        watts.basis,
     )
 
 
@@ -218,7 +220,13 @@ def _parameter(node: _Node, number: Callable[[str], float]) -> Parameter:
     grade = node.text("grade")
     if grade not in tuple(Grade):
         raise ProfileError(f"{node.field('grade')} must be one of {', '.join(Grade)}, not {grade!r}")
-    return Parameter(number("value"), number("low"), number("high"), Grade(grade), node.text("source"))
+    basis = _basis(node.node("basis")) if node.content.get("basis") is not None else None
+    return Parameter(number("value"), number("low"), number("high"), Grade(grade), node.text("source"), basis)
+
+
+def _basis(node: _Node) -> Basis:
+    error = node.decimal("meanErrorPercent") if node.content.get("meanErrorPercent") is not None else None
+    return Basis(node.integer("points"), error, node.text("valid"))
 
 
 def _node(path: str, value: object) -> _Node:

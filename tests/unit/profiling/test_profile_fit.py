@@ -67,6 +67,13 @@ def test_fit_recovers_the_parameters_that_the_engine_made_the_points_with() -> N
         assert parameter.low <= parameter.value <= parameter.high
         assert parameter.grade is Grade.MEASURED
         assert parameter.source.startswith("fit of 27 points of a.csv, Time")
+        assert parameter.basis is not None
+        assert (parameter.basis.points, parameter.basis.mean_error_percent is not None) == (27, True)
+        assert (
+            parameter.basis.valid
+            == "TP 2, 4, 8; 4 to 48 clients; 300 to 3000 tokens in; 60 to 400 tokens out; 1980 MHz"
+        )
+    assert found.latency.weight_streaming_ns.basis is None
     assert {e.held_out for e in found.held_out_errors} == {"300/60", "300/400", "3000/60"}
     assert {e.quantity for e in found.held_out_errors} == {
         "TimePerOutputToken",

@@ -57,6 +57,8 @@ def test_profiles_that_ship_have_no_problem() -> None:
         ((*HOST, "grade"), ..., "hostBaseNanoseconds.grade: field required; say Measured, Interpolated or Assumed"),
         ((*HOST, "grade"), "Good", "grade: input should be 'Measured', 'Interpolated' or 'Assumed', got 'Good'; say"),
         ((*HOST, "low"), ..., "hostBaseNanoseconds.low: field required; state the plausible range"),
+        ((*HOST, "basis", "points"), 0, "hostBaseNanoseconds.basis.points: "),
+        ((*HOST, "basis", "valid"), ..., "hostBaseNanoseconds.basis.valid: field required"),
         ((*HOST, "value"), "3.43 ms", "hostBaseNanoseconds.value: "),
         ((*HOST, "value"), 9_000_000, "hostBaseNanoseconds.value: 9e+06 is outside low..high"),
         ((*FIRST, "latency", "hostBase"), {}, "latency.hostBase: unknown field, or no unit in its name; write host"),
@@ -142,6 +144,7 @@ def test_what_is_shown_names_the_key_of_the_profile_by_accelerator() -> None:
     shown = CliRunner().invoke(app, ["profile", "show", "llama-3.1-70b-fp8"])
     assert shown.exit_code == 0
     said = " ".join(shown.stdout.split())
+    assert "42, 2 %" in said
     for cache, name in (("BF16", "H100-SXM-80GB"), ("FP8", "H200-SXM-141GB")):
         assert f"VLLM 0.11 with a token budget of 8192, KV cache {cache}, on {name}" in said
 

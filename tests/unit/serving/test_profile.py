@@ -13,10 +13,11 @@ import pytest
 
 from joulery.errors import ProfileError
 from joulery.serving.instance import instance_model
+from joulery.serving.parameter_walk import named_parameters
 from joulery.serving.parameters import EngineProfile, Grade, UnknownVariantError
 from joulery.serving.profile_spec import profile_from_spec
 from joulery.serving.truth import draw_truth, perturbed
-from serving_cases import ACCELERATOR, shipped_profile, shipped_spec
+from serving_cases import ACCELERATOR, PROFILES, shipped_profile, shipped_spec
 
 ITERATIONS = ((1, 500, 0), (12, 15_000, 0), (64, 80_000, 0), (0, 0, 64), (0, 0, 512), (24, 30_000, 1000))
 
@@ -43,6 +44,28 @@ def test_shipped_profile_is_usable_and_every_parameter_has_source_range_and_grad
     assert power.compute_w.value == 673.0
     assert power.compute_w.grade is Grade.INTERPOLATED
     assert power.host_w.source
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROFILES.glob("*.yaml")))
+def test_what_was_fitted_says_from_how_many_points_and_where_they_were(name: str) -> None:
+    for accelerator in shipped_profile(name).accelerators.values():
+        for where, parameter in named_parameters(accelerator):
+            if "fit" in parameter.source.split() or parameter.source.startswith("fit,"):
+                is_told = parameter.grade is Grade.ASSUMED or parameter.basis is not None
+                assert is_told, where
+            if parameter.grade is Grade.ASSUMED:
+                assert parameter.basis is None, where
+
+
+@pytest.mark.parametrize("accelerator", ["H100-SXM-80GB", "H200-SXM-141GB"])
+def test_the_error_stated_for_a_time_is_that_on_the_shapes_held_out(accelerator: str) -> None:
+    known = shipped_profile().accelerators[accelerator]
+    errors = [e for e in known.held_out_errors if e.quantity == "TimePerOutputToken"]
+    mean = sum(e.points * e.mean_percent for e in errors) / sum(e.points for e in errors)
+    basis = known.latency.host_base_ns.basis
+    assert basis is not None and basis.mean_error_percent is not None
+    assert basis.points == sum(e.points for e in errors)
+    assert basis.mean_error_percent == pytest.approx(mean, abs=0.06)
 
 
 OFFSET = {"value": "1.2", "low": "1.1", "high": "1.3", "grade": "Measured", "source": "one row"}

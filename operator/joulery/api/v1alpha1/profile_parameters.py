@@ -27,6 +27,29 @@ _ORDERED = with_rules(
 )
 
 
+class Basis(ApiModel):
+    """What a value rests on: how many points, how far off others were, and where it was seen to hold."""
+
+    points: Annotated[int, Field(ge=1, le=1_000_000, description="How many measured points, a count.")]
+    mean_error_percent: Annotated[
+        Decimal | None,
+        Field(
+            description="Mean absolute error on points that were not fitted, in percent. Default: not known."
+        ),
+    ] = None
+    valid: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=160,
+            description="Sizes, loads, lengths and clocks at which they were measured; beyond, the value is a guess.",
+        ),
+    ]
+
+
+_BASIS = Field(description="The points that the value was found from. Default: none stated.")
+
+
 class TimeParameter(ApiModel):
     """A time of the latency model with its range and provenance, in the unit of the field's name."""
 
@@ -37,6 +60,7 @@ class TimeParameter(ApiModel):
     high: Annotated[Fine, Field(description="High end of the plausible range, same unit.")]
     grade: Annotated[Grade, Field(description=_GRADE)]
     source: Annotated[Source, Field(description=_SOURCE)]
+    basis: Annotated[Basis | None, _BASIS] = None
 
 
 class PowerParameter(ApiModel):
@@ -52,6 +76,7 @@ class PowerParameter(ApiModel):
     high: Annotated[Milliwatts, Field(description="High end of the plausible range, in milliwatts.")]
     grade: Annotated[Grade, Field(description=_GRADE)]
     source: Annotated[Source, Field(description=_SOURCE)]
+    basis: Annotated[Basis | None, _BASIS] = None
 
 
 class RatioParameter(ApiModel):
@@ -71,3 +96,4 @@ class RatioParameter(ApiModel):
     high: Annotated[Decimal, Field(description="High end of the plausible range, a decimal without unit.")]
     grade: Annotated[Grade, Field(description=_GRADE)]
     source: Annotated[Source, Field(description=_SOURCE)]
+    basis: Annotated[Basis | None, _BASIS] = None
