@@ -7,7 +7,7 @@ import gzip
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,9 @@ from joulery.errors import ConfigError
 from joulery.profiling.points import MeasuredPoint, contradictions, out_of_bounds
 
 Cells = Mapping[str, str]
+
+# Of the values of a column, in a message.
+_MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,10 @@ class Layout:
 
 def read_layout(path: Path, layout: Layout, selection: Selection) -> Imported:
     """The points of a table. Raises ConfigError naming row and column of the first that cannot be used."""
-    rows, left_out = [], Counter[str]()
-    for row in _rows(path, layout):
+    rows: list[SourceRow] = []
+    left_out, table = Counter[str](), tuple(_rows(path, layout))
+    _check_choices(table, layout, selection, path)
+    for row in table:
         reason = _not_wanted(row, layout, selection) or layout.unusable(row)
         if reason:
             left_out[reason] += 1
@@ -107,10 +112,8 @@ def read_layout(path: Path, layout: Layout, selection: Selection) -> Imported:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "it is empty"
         raise ConfigError(f"{path} holds no row that can be used: {reasons}")
     for key, column in layout.keys.items():
-        found = sorted({row.cells[column] for row in rows})
-        if len(found) > 1:
-            shown = ", ".join(map(repr, found[:12]))
-            raise ConfigError(f"{path} column {column} holds {shown}: choose one with --{key}")
+        if len(found := _values(rows, column)) > 1:
+            raise ConfigError(f"{path} column {column} holds {_shown(found)}: choose one with --{key}")
     points = tuple(layout.point(row, _device(row, layout), selection) for row in rows)
     for point in points:
         if problem := out_of_bounds(point):
@@ -118,6 +121,22 @@ def read_layout(path: Path, layout: Layout, selection: Selection) -> Imported:
     if contradiction := next(contradictions(points), None):
         raise ConfigError(f"{path} {contradiction}")
     return Imported(points, MappingProxyType(dict(left_out)))
+
+
+def _check_choices(rows: Sequence[SourceRow], layout: Layout, selection: Selection, path: Path) -> None:
+    for key, column in layout.keys.items():
+        wanted, found = getattr(selection, key), _values(rows, column)
+        if found and wanted is not None and wanted.lower() not in {value.lower() for value in found}:
+            raise ConfigError(f"{path} column {column} holds {_shown(found)}: none is --{key} {wanted!r}")
+
+
+def _values(rows: Sequence[SourceRow], column: str) -> list[str]:
+    return sorted({row.cells[column] for row in rows})
+
+
+def _shown(values: Sequence[str]) -> str:
+    more = f" and {len(values) - _MOST_SHOWN} more" if len(values) > _MOST_SHOWN else ""
+    return ", ".join(map(repr, values[:_MOST_SHOWN])) + more
 
 
 def _not_wanted(row: SourceRow, layout: Layout, selection: Selection) -> str | None:

@@ -113,6 +113,12 @@ def test_what_cannot_be_used_is_named(layout: str, text: str, message: str, tmp_
         imported(tmp_path, text, layout)
 
 
+def test_a_choice_that_no_row_has_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    message = r"table\.csv column model_path holds 'other', 'some/Model': none is --model 'some/model-70b'"
+    with pytest.raises(ConfigError, match=message):
+        imported(tmp_path, SILICON + SILICON_ROW + OTHER_ROW, model="some/model-70b")
+
+
 def test_compressed_tables_are_read_and_broken_ones_named(tmp_path: Path) -> None:
     file = tmp_path / "table.csv.gz"
     file.write_bytes(gzip.compress((SILICON + SILICON_ROW).encode()))
