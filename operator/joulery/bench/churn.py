@@ -26,7 +26,7 @@ WALK_ENDS = 0.20
 # A quick start (the API assumes 300 s until starts were seen) in a plan epoch.
 STARTUP_S, EPOCH_S = 120.0, 300.0
 # Watts per start over the cycle, one figure each; beside them the energy of loading.
-COSTS_W = (25.0, 50.0, 75.0, 100.0, 150.0, 200.0)
+COSTS_W = (25.0, 50.0, 60.0, 70.0, 80.0, 100.0, 150.0)
 LOADING = "loading"
 # What a cost of starting is to save, and what for.
 FEWER_PERCENT, MORE_POWER_PERCENT = 60.0, 0.2

@@ -32,6 +32,9 @@ CONVERGED = 1e-6
 # Per group of GPUs, in pools' mean costs: far above any saving, and small enough for the LP's tolerances.
 ELASTIC_COST = 50.0
 MISSING_TOLERANCE = 1e-6
+# From so many pools on, prices are sought among a sample first: most of a large master's pivots lead to them.
+MANY_POOLS = 2_000
+SAMPLED_EVERY = 12
 # Alternatives beside the master's own choice in the first integer programmes, wider while none has a plan.
 # Few first: the plan that they give leaves a dozen others to be tried in the exact finish.
 FIRST_ALTERNATIVES = (40, 150, 600, 2_400)
@@ -72,6 +75,14 @@ class _Block:
         have = float(self.slots @ prices)
         return least - have > MISSING_TOLERANCE * have
 
+    def every(self, step: int) -> _Block:
+        """Every so many pools, with that share of the slots: prices of nearly the same supply, found far sooner."""
+        places = np.flatnonzero(self.columns.owner % step == 0)
+        owner = self.columns.owner[places] // step
+        columns = Columns(owner, self.columns.cost[places], self.columns.use[places])
+        start = np.searchsorted(owner, np.arange(-(-self.pools // step)))
+        return _Block(self.options[places], start, columns, self.slots // step, self.unit_w)
+
     def taken(self, places: Ints) -> Columns:
         """Some of the columns."""
         return Columns(self.columns.owner[places], self.columns.cost[places], self.columns.use[places])
@@ -111,15 +122,20 @@ def _block(table: OptionTable) -> _Block:
     return _Block(options, start, columns, table.rows.slots, unit_w)
 
 
-def _first_columns(block: _Block) -> Ints:
-    """The cheapest option of each pool without prices, and at prices that let GPUs alone count."""
+def _first_columns(block: _Block, limits: Limits) -> Ints:
+    """The cheapest option of each pool without prices, at prices that let GPUs alone count, and at a sample's."""
     scarce = np.full(len(block.slots), ELASTIC_COST)
-    return np.union1d(block.best(block.columns.cost), block.best(block.priced(scarce)))
+    found = [block.best(block.columns.cost), block.best(block.priced(scarce))]
+    if block.pools >= MANY_POOLS:
+        sampled = _price_loop(block.every(SAMPLED_EVERY), limits)
+        if isinstance(sampled, _Priced):
+            found.append(block.best(block.priced(sampled.prices)))
+    return np.unique(np.concatenate(found))
 
 
 def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:
     master = Master(block.pools, block.slots, ELASTIC_COST)
-    seen, new = np.zeros(0, dtype=np.int64), _first_columns(block)
+    seen, new = np.zeros(0, dtype=np.int64), _first_columns(block, limits)
     best_prices, bound = np.zeros(len(block.slots)), -np.inf
     at: MasterPoint | None = None
     for _ in range(MOST_CALLS):

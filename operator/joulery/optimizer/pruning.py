@@ -73,15 +73,22 @@ def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Int
         return options
     shape = _shape(table, options)
     order = np.argsort(shape, kind="stable")
-    leads = np.diff(shape[order], prepend=-1) > 0
+    leads = _rises(shape[order])
     values = criterion[options[order]]
     least = np.minimum.reduceat(values, np.flatnonzero(leads))
     # Only those in first place are sorted by the other rules: nearly always one of each shape.
     tied = order[values == least[np.cumsum(leads) - 1]]
     ranks = (table.clock_mhz[options[tied]], table.cost_w[options[tied]], shape[tied])
     tied = tied[np.lexsort(ranks)]
-    best: Ints = options[tied[np.diff(shape[tied], prepend=-1) > 0]]
+    best: Ints = options[tied[_rises(shape[tied])]]
     return best
+
+
+def _rises(ordered: Ints) -> NDArray[np.bool_]:
+    """The first of each run of equal numbers."""
+    first = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return first
 
 
 def _pareto_per_shape(table: OptionTable, options: Ints) -> Ints:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulery.optimizer import arrays, lp
+from joulery.optimizer import arrays, columns, lp
 from joulery.optimizer.arrays import array_shortage, array_stage
 from joulery.optimizer.checker import check
 from joulery.optimizer.columns import cheapest_by_prices
@@ -135,6 +135,26 @@ def test_a_whole_plan_that_no_choice_gives_is_called_impossible_and_full_service
     monkeypatch.setattr(arrays, "array_stage", counted)
     assert sum(solve(problem).shed) == 1.0
     assert len(stages) == 2
+
+
+@pytest.mark.parametrize("tightness", [0.6, 0.75, 0.95])
+def test_prices_of_a_sample_only_shorten_the_way_to_the_plan(
+    monkeypatch: pytest.MonkeyPatch, tightness: float
+) -> None:
+    problem = fleet_problem(4, 60, tightness, clocks=6, counts=6)
+    asked: list[int] = []
+    real = columns._Block.every
+    plain = solve(problem)
+    monkeypatch.setattr(columns, "MANY_POOLS", 50)
+    monkeypatch.setattr(columns._Block, "every", lambda *a: (asked.append(a[1]), real(*a))[1])
+    sampled = solve(problem)
+    assert asked == [columns.SAMPLED_EVERY]
+    assert check(problem, sampled) == ()
+    assert (sampled.status, sum(sampled.shed)) == (plain.status, pytest.approx(sum(plain.shed), abs=1e-5))
+    assert sampled.cost_w == pytest.approx(plain.cost_w, rel=1.1 * gap_for(60))
+    order = np.random.default_rng(1).permutation(60)
+    shuffled = solve(replace(problem, pools=tuple(problem.pools[p] for p in order)))
+    assert shuffled.choice.option == tuple(sampled.choice.option[p] for p in order)
 
 
 @pytest.mark.parametrize("pools", [3, 31])
