@@ -71,17 +71,23 @@ def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Int
     """Per shape the option of least criterion, then of least cost, then of the lowest clock."""
     if not len(options):
         return options
-    shape = _shape(table, options)
-    order = np.argsort(shape, kind="stable")
-    leads = _rises(shape[order])
-    values = criterion[options[order]]
-    least = np.minimum.reduceat(values, np.flatnonzero(leads))
+    shape, values = _shape(table, options), criterion[options]
+    # Callers name clocks of one shape beside each other, so that few are left to be sorted.
+    tied = _least_of_runs(shape, values)
+    tied = tied[np.argsort(shape[tied], kind="stable")]
     # Only those in first place are sorted by the other rules: nearly always one of each shape.
-    tied = order[values == least[np.cumsum(leads) - 1]]
+    tied = tied[_least_of_runs(shape[tied], values[tied])]
     ranks = (table.clock_mhz[options[tied]], table.cost_w[options[tied]], shape[tied])
     tied = tied[np.lexsort(ranks)]
     best: Ints = options[tied[_rises(shape[tied])]]
     return best
+
+
+def _least_of_runs(group: Ints, values: Floats) -> Ints:
+    """Places of the least values of each run of equal groups."""
+    leads = _rises(group)
+    least = np.minimum.reduceat(values, np.flatnonzero(leads))
+    return np.flatnonzero(values == least[np.cumsum(leads) - 1])
 
 
 def _rises(ordered: Ints) -> NDArray[np.bool_]:
