@@ -91,7 +91,7 @@ def _lane_figures(problem: LaneProblem, plan: object) -> Found:
     return Found(
         cost_w=plan.cost_w,
         bound_w=plan.bound_w,
-        shed_pools=0.0 if plan.is_plan else float(len(problem.lanes)),
+        shed_pools=sum(plan.shed) if plan.is_plan else float(len(problem.lanes)),
         gpus=gpus,
         is_proven=plan.status is SolveStatus.OPTIMAL,
         faults=check_lanes(problem, plan) if plan.is_plan else (),

@@ -35,7 +35,7 @@ def step(form: Form, fleet: Fleet, running: Running, start_w: Floats, engine: st
         start_w: cost of a start by kind, watts over the cycle; lanes that fill have one for all, the highest.
 
     Raises:
-        ValueError: no plan serves lanes that fill, which are never shed.
+        ValueError: lanes that fill are refused.
     """
     start_w = start_w if running else 0.0 * start_w
     if form is not Form.FILL:
@@ -81,7 +81,7 @@ def _filled(fleet: Fleet, running: Running, start_w: float) -> Step:
     chosen = list(zip(lanes, plan.groups, strict=True))
     switching = math.fsum(switching_w(problem, lane, groups) for lane, groups in chosen)
     now = {lane.key: _by_kind([int(lane.kind[g.item]) for g in groups], groups) for lane, groups in chosen}
-    return Step(now, plan.cost_w - switching, 0.0)
+    return Step(now, plan.cost_w - switching, sum(plan.shed))
 
 
 def _by_kind(kinds: list[int], groups: tuple[Group, ...]) -> Mapping[int, int]:

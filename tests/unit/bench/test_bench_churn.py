@@ -13,7 +13,7 @@ from joulery.bench.churn import LOADING, WITHIN, Drift, foresight_of, frontier_o
 from joulery.bench.deadline import overshoot_of
 from joulery.bench.fewest import fewest, fewest_of, starts_of, with_starts
 from joulery.bench.foresight import least_power_w, ways_of
-from joulery.bench.forms import Form, equal, fill
+from joulery.bench.forms import Form, equal
 from joulery.bench.plan import drifts
 from joulery.bench.step import begun, running_of, step
 from joulery.bench.suite import Case, drawn
@@ -54,11 +54,15 @@ def test_watts_of_a_step_are_those_of_what_serves_without_what_starts_cost() -> 
     assert free.watts <= dear.watts < free.watts + 1e4
 
 
-def test_lanes_that_cannot_be_filled_are_no_step() -> None:
+def test_lanes_without_gpus_are_counted_as_shed() -> None:
     fleet = replace(drawn(CASE, 1), nodes=(0, 0))
-    assert fill(fleet).supplies[0].slots[0] == (8, 0)
-    with pytest.raises(ValueError, match="not enough GPUs"):
-        step(Form.FILL, fleet, {}, np.zeros(len(fleet.kinds)))
+    assert step(Form.FILL, fleet, {}, np.zeros(len(fleet.kinds))).shed == CASE.pools
+
+
+def test_lanes_that_are_refused_are_no_step() -> None:
+    fleet = drawn(CASE, 1)
+    with pytest.raises(ValueError, match="costs of starts"):
+        step(Form.FILL, fleet, step(Form.FILL, fleet, {}, np.zeros(8)).running, np.full(8, np.inf))
 
 
 def test_a_mean_over_fleets_is_of_all_their_starts_and_tells_the_least_saving() -> None:
