@@ -14,6 +14,8 @@ from joulery.optimizer.problem import Floats, Ints
 
 # `HighsInfo.primal_solution_status` of a feasible point.
 PRIMAL_FEASIBLE = 2
+# `simplex_strategy`: the point stays feasible when columns are added.
+PRIMAL = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +79,7 @@ class Master:
         self._highs = quiet()
         self._highs.setOptionValue("presolve", "off")
         self._highs.setOptionValue("solver", "simplex")
+        self._highs.setOptionValue("simplex_strategy", PRIMAL)
         self._highs.passModel(elastic)
 
     def add(self, columns: Columns) -> None:
@@ -85,6 +88,22 @@ class Master:
         number = len(columns)
         upper = np.full(number, highspy.kHighsInf)
         self._highs.addCols(number, columns.cost, np.zeros(number), upper, len(value), starts, index, value)
+
+    def begin_at(self, columns: Ints) -> None:
+        """Begin the next solve where each pool has one of the columns and slots are left over.
+
+        Args:
+            columns: one per pool, in the order in which columns were added.
+        """
+        kinds = highspy.HighsBasisStatus
+        status = [kinds.kLower] * self._highs.getNumCol()
+        for column in columns.tolist():
+            status[self._rows + column] = kinds.kBasic
+        basis = highspy.HighsBasis()
+        basis.col_status = status
+        basis.row_status = [kinds.kLower] * self._pools + [kinds.kBasic] * self._rows
+        basis.valid = True
+        self._highs.setBasis(basis)
 
     def solve(self, time_limit_s: float) -> MasterPoint | None:
         """The optimum over the columns so far, None where HiGHS has none that can be believed."""

@@ -94,13 +94,16 @@ def find_prices(
     """
     master = Master(table.lanes, table.rows.slots, ELASTIC_COST)
     first = _first(table, effort, start)
-    best = max(first, key=lambda each: each.bound)
+    place = max(range(len(first)), key=lambda place: first[place].bound)
+    best = first[place]
     new = joined([each.configured for each in first] + ([] if at_hand is None else [at_hand]))
     seen: list[Configured] = []
     at: MasterPoint | None = None
-    for _ in range(MOST_CALLS):
+    for call in range(MOST_CALLS):
         master.add(Columns(new.lane, new.cost, new.use))
         seen.append(new)
+        if call == 0:
+            master.begin_at(np.arange(table.lanes) + table.lanes * place)
         at = master.solve(60.0)
         if at is None:
             return None
