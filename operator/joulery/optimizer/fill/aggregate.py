@@ -39,7 +39,7 @@ class Service:
 
 
 @dataclass(slots=True)
-class _Model:
+class Model:
     """Columns from zero up to `most`, and rows between `least` and `limit`."""
 
     cost: list[float] = field(default_factory=list)
@@ -83,12 +83,17 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Columns:
+class Columns:
     """Where the model has instances (by `(lane, kind)`), shares served (by lane), and starts."""
 
     instances: dict[tuple[int, int], int]
     served: Ints
     starts: Ints
+
+    def used(self, per_instance: Ints) -> list[tuple[int, float]]:
+        """Entries of a row that instances use by kind."""
+        pairs = ((column, float(per_instance[kind])) for (_, kind), column in self.instances.items())
+        return [(column, each) for column, each in pairs if each]
 
 
 def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bool = False) -> Service | None:
@@ -98,8 +103,8 @@ def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bo
         time_limit_s: seconds for HiGHS, over all stages; the last point stands where it ends.
         is_starting_fewest: whether, of ways that shed alike, the one with fewest starts is asked for.
     """
-    model = _Model()
-    columns = _modelled(table, model)
+    model = Model()
+    columns = modelled(table, model)
     highs = model.passed()
     highs.setOptionValue("mip_rel_gap", FINE_GAP if table.lanes <= FEW_LANES else COARSE_GAP)
     weight = np.array([table.problem.lanes[p].weight for p in table.position.tolist()])
@@ -109,22 +114,27 @@ def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bo
         of_it = columns.served[weight == priority]
         cost = np.zeros(len(model.cost))
         cost[of_it] = -1.0
-        found = _minimised(highs, cost, time_limit_s, len(stages) - place + 1)
+        found = minimised(highs, cost, time_limit_s, len(stages) - place + 1)
         is_proven = is_proven and highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         if found is None:
             break
         point, reached = found, float(found[of_it].sum()) - SHED_SLACK
         highs.addRow(reached, highspy.kHighsInf, len(of_it), of_it.astype(np.int32), np.ones(len(of_it)))
+    else:
+        last = minimised(highs, _last_cost(model, columns, is_starting_fewest), time_limit_s, 1)
+        point = point if last is None else last
+    return None if point is None else _service(table, columns, point, is_proven=is_proven)
+
+
+def _last_cost(model: Model, columns: Columns, is_starting_fewest: bool) -> Floats:
     cost = np.array(model.cost)
     if is_starting_fewest:
         cost[:] = 0.0
         cost[columns.starts] = 1.0
-    last = _minimised(highs, cost, time_limit_s, 1)
-    point = point if last is None else last
-    return None if point is None else _service(table, columns, point, is_proven=is_proven)
+    return cost
 
 
-def _minimised(highs: highspy.Highs, cost: Floats, time_limit_s: float, stages: int) -> Floats | None:
+def minimised(highs: highspy.Highs, cost: Floats, time_limit_s: float, stages: int) -> Floats | None:
     """The best point known after an even share of the time that is left, whose clock runs on over stages."""
     spent_s = highs.getRunTime()
     highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
@@ -136,17 +146,24 @@ def _minimised(highs: highspy.Highs, cost: Floats, time_limit_s: float, stages: 
     return np.array(highs.getSolution().col_value)
 
 
-def _service(table: LaneTable, columns: _Columns, point: Floats, *, is_proven: bool) -> Service:
+def counts_at(table: LaneTable, columns: Columns, point: Floats) -> Ints:
+    """Instances `[lane, kind]` of a solver's point."""
     counts = np.zeros((table.lanes, len(table.problem.kinds)), dtype=np.int64)
     for (lane, kind), column in columns.instances.items():
         counts[lane, kind] = round(float(point[column]))
+    return counts
+
+
+def _service(table: LaneTable, columns: Columns, point: Floats, *, is_proven: bool) -> Service:
+    counts = counts_at(table, columns, point)
     served = np.zeros(table.lanes)
     served_by(table.searched.hulls, table.rules, counts, served)
     counts[served == 0.0] = 0
     return Service(counts, served, is_proven)
 
 
-def _modelled(table: LaneTable, model: _Model) -> _Columns:
+def modelled(table: LaneTable, model: Model, *, has_supply: bool = True) -> Columns:
+    """Add all lanes to a model, and the supply that they share."""
     instances: dict[tuple[int, int], int] = {}
     served, starts = [], []
     for lane in range(table.lanes):
@@ -156,17 +173,22 @@ def _modelled(table: LaneTable, model: _Model) -> _Columns:
         instances |= {(lane, kind): column for kind, column in of_lane.items()}
         _add_asked(table, model, lane, share, of_lane)
         starts += _add_switching(table, model, lane, of_lane)
+    columns = Columns(instances, np.array(served), np.array(starts, dtype=np.int64))
+    if has_supply:
+        _add_supply(table, model, columns)
+    return columns
+
+
+def _add_supply(table: LaneTable, model: Model, columns: Columns) -> None:
+    last = len(table.rows.slots) - 1
     for row, slots in enumerate(table.rows.slots.tolist()):
-        per_instance = table.rows.per_instance[:, row]
-        used = [
-            (column, float(per_instance[k])) for (_, k), column in instances.items() if per_instance[k] > 0
-        ]
-        is_starts = table.has_limited_starts and row == len(table.rows.slots) - 1
-        model.row([(c, 1.0) for c in starts] if is_starts else used, -highspy.kHighsInf, float(slots))
-    return _Columns(instances, np.array(served), np.array(starts, dtype=np.int64))
+        used = columns.used(table.rows.per_instance[:, row])
+        if table.has_limited_starts and row == last:
+            used = [(column, 1.0) for column in columns.starts.tolist()]
+        model.row(used, -highspy.kHighsInf, float(slots))
 
 
-def _add_instances(table: LaneTable, model: _Model, lane: int, share: int) -> dict[int, int]:
+def _add_instances(table: LaneTable, model: Model, lane: int, share: int) -> dict[int, int]:
     """Columns of a lane's instances by kind."""
     most, cost = table.searched.hulls.most[lane], table.searched.cost
     first, last = table.items.start[lane], table.items.start[lane + 1]
@@ -181,7 +203,7 @@ def _add_instances(table: LaneTable, model: _Model, lane: int, share: int) -> di
     return found
 
 
-def _add_asked(table: LaneTable, model: _Model, lane: int, share: int, of_lane: dict[int, int]) -> None:
+def _add_asked(table: LaneTable, model: Model, lane: int, share: int, of_lane: dict[int, int]) -> None:
     """Fewest instances, and instances that may be lost (see `kernel_rules`), where anything is served."""
     most, fewest, lost = (
         table.searched.hulls.most[lane],
@@ -202,7 +224,7 @@ def _add_asked(table: LaneTable, model: _Model, lane: int, share: int, of_lane: 
         model.row([*chosen, (share, -1.0)], 0.0)
 
 
-def _add_switching(table: LaneTable, model: _Model, lane: int, of_lane: dict[int, int]) -> list[int]:
+def _add_switching(table: LaneTable, model: Model, lane: int, of_lane: dict[int, int]) -> list[int]:
     """Starts and stops where they cost something or are limited; the columns of starts."""
     rules = table.rules
     if not (table.has_limited_starts or rules.start[lane] or rules.stop[lane]):

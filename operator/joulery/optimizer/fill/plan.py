@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from joulery.optimizer.fill.lane import Lane, LaneProblem
-from joulery.optimizer.solution import SolveStatus
+from joulery.optimizer.solution import Shortage, SolveStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class LanePlan:
         engine: which engine made it.
         prices: state for the next solve; without it the plan is as good, only later.
         shed: share of its load that each lane loses, in the problem's order; the bound is of plans that shed so.
+        shortage: accelerators that are short where lanes shed; `at most` these when the engine is `fallback`.
         starts_over_limit: instances started beyond the problem's limit, all of them needed for what is served.
     """
 
@@ -57,6 +58,7 @@ class LanePlan:
     engine: str
     prices: tuple[RowPrice, ...] = ()
     shed: tuple[float, ...] = ()
+    shortage: tuple[Shortage, ...] = ()
     starts_over_limit: int = 0
 
     @property

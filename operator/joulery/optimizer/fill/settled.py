@@ -27,13 +27,18 @@ def settled(table: LaneTable, counts: Ints) -> Configured | None:
     return configured(table, np.arange(table.lanes), recipes) if is_whole else None
 
 
-def by_greed(table: LaneTable) -> Service:
-    """What lanes get that take their turn by weight, then key."""
+def by_greed(table: LaneTable, slots: Ints | None = None) -> Service:
+    """What lanes get that take their turn by weight, then key.
+
+    Args:
+        slots: of each packing row, where not those of the table.
+    """
+    slots = table.rows.slots if slots is None else slots
     lanes = [table.problem.lanes[p] for p in table.position.tolist()]
     order = np.array(sorted(range(table.lanes), key=lambda lane: -lanes[lane].weight), dtype=np.int64)
     counts = np.zeros((table.lanes, len(table.problem.kinds)), dtype=np.int64)
     most_starts = -1 if table.problem.max_starts is None else table.problem.max_starts
-    greedy_counts(table.searched, order, table.rows.per_instance, table.rows.slots, most_starts, counts)
+    greedy_counts(table.searched, order, table.rows.per_instance, slots, most_starts, counts)
     served = np.zeros(table.lanes)
     served_by(table.searched.hulls, table.rules, counts, served)
     counts[served == 0.0] = 0

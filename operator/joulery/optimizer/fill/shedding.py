@@ -11,20 +11,12 @@ import numpy as np
 from joulery.optimizer.fill.aggregate import Service, most_served
 from joulery.optimizer.fill.columns import by_prices
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.missing import gpus_missing, most_missing
 from joulery.optimizer.fill.plan import Group, LanePlan, refused, starts_of, switching_w
 from joulery.optimizer.fill.settled import by_greed, settled_plan
 from joulery.optimizer.fill.table import LaneTable, lay_out
 from joulery.optimizer.problem import Ints
-from joulery.optimizer.solution import SolveStatus
-
-
-class Services(Protocol):
-    """How much of each lane is served, within a table's limit of starts."""
-
-    def __call__(self, table: LaneTable, *, is_starting_fewest: bool) -> Service:
-        """The service; of ways that shed alike maybe the one with fewest starts."""
-        ...
-
+from joulery.optimizer.solution import Shortage, SolveStatus
 
 # More starts than any plan has.
 UNLIMITED = 1_000_000_000
@@ -36,19 +28,33 @@ OF_TIME = 0.6
 Planned = Callable[[LaneProblem, Ints], LanePlan]
 """Serves all lanes of a problem, given instances of each lane, by key, and kind that do."""
 
+Missing = Callable[[LaneTable, Service], tuple[Shortage, ...]]
+"""Says which accelerators are short for a service."""
+
+
+class Services(Protocol):
+    """How much of each lane is served, within a table's limit of starts."""
+
+    def __call__(self, table: LaneTable, *, is_starting_fewest: bool) -> Service:
+        """The service; of ways that shed alike maybe the one with fewest starts."""
+        ...
+
 
 def shedding_least(problem: LaneProblem, time_limit_s: float) -> LanePlan:
     """Least shed by falling weight, in shares of load summed over lanes; then least watts at that shed."""
 
     def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
-        limit_s = OF_TIME / 2.0 * time_limit_s
+        limit_s = OF_TIME / 3.0 * time_limit_s
         return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or by_greed(table)
 
     def planned(part: LaneProblem, counts: Ints) -> LanePlan:
         found = by_prices(part, (), (1.0 - OF_TIME) * time_limit_s, counts)
         return settled_plan(part, counts) if found is None or not found.is_plan else found
 
-    return _serving_most(problem, service, planned)
+    def missing(table: LaneTable, found: Service) -> tuple[Shortage, ...]:
+        return gpus_missing(table, found, OF_TIME / 3.0 * time_limit_s)
+
+    return _serving_most(problem, service, planned, missing)
 
 
 def greedy_plan(problem: LaneProblem) -> LanePlan:
@@ -58,24 +64,38 @@ def greedy_plan(problem: LaneProblem) -> LanePlan:
         del is_starting_fewest  # greed has no second thoughts
         return by_greed(table)
 
-    return replace(_serving_most(problem, service, settled_plan), status=SolveStatus.FALLBACK)
+    plan = _serving_most(problem, service, settled_plan, most_missing)
+    return replace(plan, status=SolveStatus.FALLBACK) if plan.is_plan else plan
 
 
-def _serving_most(problem: LaneProblem, service: Services, planned: Planned) -> LanePlan:
+def _serving_most(problem: LaneProblem, service: Services, planned: Planned, missing: Missing) -> LanePlan:
     """The plan within the limit of starts, or beyond it by what is needed to shed no more than without one."""
+    plan, table, found = _within_starts(problem, service, planned)
+    if not plan.is_plan or not any(plan.shed):
+        return plan
+    shortage = missing(table, found)
+    short = ", ".join(f"{each.gpus_missing} of {each.accelerator}" for each in shortage) or "starts"
+    return replace(plan, shortage=shortage, why=f"not enough GPUs, missing {short}; {plan.why}")
+
+
+def _within_starts(
+    problem: LaneProblem, service: Services, planned: Planned
+) -> tuple[LanePlan, LaneTable, Service]:
     table = lay_out(problem)
     found = service(table, is_starting_fewest=False)
     if problem.max_starts is None or (found.served == 1.0).all():
-        return _serving(problem, table, found, planned)
+        return _serving(problem, table, found, planned), table, found
     needed = service(lay_out(replace(problem, max_starts=UNLIMITED)), is_starting_fewest=True)
     if not _serves_more(table, needed, found):
-        return _serving(problem, table, found, planned)
+        return _serving(problem, table, found, planned), table, found
     starts = int(np.maximum(needed.counts - table.rules.running, 0).sum())
     limited = replace(problem, max_starts=max(starts, problem.max_starts))
     plan = _serving(limited, table, needed, planned)
     over = max(0, starts_of(limited, plan.groups) - problem.max_starts)
-    told = f"{plan.why}; the load needs {over} starts more than the limit of {problem.max_starts}"
-    return replace(plan, starts_over_limit=over, why=told if over else plan.why) if plan.is_plan else plan
+    if over:
+        told = f"{plan.why}; the load needs {over} starts more than the limit of {problem.max_starts}"
+        plan = replace(plan, starts_over_limit=over, why=told)
+    return plan, table, needed
 
 
 def _serves_more(table: LaneTable, one: Service, other: Service) -> bool:
@@ -115,13 +135,11 @@ def _serving(problem: LaneProblem, table: LaneTable, service: Service, planned: 
         if not share
     )
     status = plan.status if service.is_proven else SolveStatus.FEASIBLE
-    is_short = bool((served < 1.0).any())
     return replace(
         plan,
         groups=tuple(groups),
         cost_w=plan.cost_w + left_out_w,
         bound_w=plan.bound_w + left_out_w,
         status=status,
-        why=f"not enough GPUs; {plan.why}" if is_short else plan.why,
         shed=tuple((1.0 - served).tolist()),
     )

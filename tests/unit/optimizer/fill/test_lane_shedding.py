@@ -17,8 +17,8 @@ from joulery.optimizer.fill.checker import check_lanes
 from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.fill.plan import Group, LanePlan
 from joulery.optimizer.fill.solve import solve_lanes
-from joulery.optimizer.problem import GpuQuota, Kind, supply_of
-from joulery.optimizer.solution import SolveStatus
+from joulery.optimizer.problem import GpuQuota, Kind, Supply, supply_of
+from joulery.optimizer.solution import Shortage, SolveStatus
 
 solver = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -114,9 +114,25 @@ def test_a_higher_weight_is_served_whatever_lower_ones_lose() -> None:
     problem = LaneProblem(KINDS, lanes, (supply_of("H100", [4]),))
     plan = solve_lanes(problem)
     assert plan.shed == (1.0, 1.0, 0.0)
-    assert plan.why.startswith("not enough GPUs")
+    assert plan.why.startswith("not enough GPUs, missing 3 of H100; ")
+    assert plan.shortage == (Shortage("H100", 3),)
     more = solve_lanes(replace(problem, supplies=(supply_of("H100", [6]),)))
     assert more.shed == pytest.approx((0.5, 0.0, 0.0), abs=1e-8)
+
+
+@solver
+@given(seed=seeds, lanes=st.integers(1, 4))
+def test_with_what_is_missing_on_nodes_of_its_own_nothing_is_shed(seed: int, lanes: int) -> None:
+    problem = short(seed, lanes)
+    for engine in ("columns", "fallback"):
+        plan = solve_lanes(problem, engine=engine)
+        assert bool(plan.shortage) == any(plan.shed)
+        missing = {each.accelerator: each.gpus_missing for each in plan.shortage}
+        more = tuple(
+            Supply(s.accelerator, tuple((g, n + missing.get(s.accelerator, 0) // g) for g, n in s.slots))
+            for s in problem.supplies
+        )
+        assert not any(solve_lanes(replace(problem, supplies=more)).shed)
 
 
 def test_of_lanes_that_shed_alike_the_dearer_one_sheds() -> None:
