@@ -50,10 +50,15 @@ class Limits:
         return replace(self, time_limit_s=max(LEAST_TIME_LIMIT_S, self.time_limit_s - spent_s))
 
     def reserving(self) -> Limits:
-        """With as much kept back for writing and checking the plan as was needed until now."""
+        """With as much kept back for writing and checking the plan as was needed until now.
+
+        Nothing is left where it is less than that: a model takes as long to be made before the clock is looked at.
+        """
         if self.stopwatch is None:
             return self
-        return replace(self, until_s=self.until_s - self.stopwatch()).after(0.0)
+        needed_s = self.stopwatch()
+        left = replace(self, until_s=self.until_s - needed_s).after(0.0)
+        return left if left.time_limit_s > needed_s else replace(left, time_limit_s=0.0)
 
     @property
     def is_over(self) -> bool:

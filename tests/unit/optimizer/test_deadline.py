@@ -51,6 +51,11 @@ def test_a_stopwatch_counts_everything_and_the_solvers_clock_only_itself() -> No
     assert reserved.time_limit_s == pytest.approx(0.5)
 
 
+def test_no_model_is_begun_that_takes_longer_to_make_than_there_is_time() -> None:
+    assert Limits(1.0, 1e-6, lambda: 0.4, until_s=1.0).reserving().is_over
+    assert not Limits(1.0, 1e-6, lambda: 0.3, until_s=1.0).reserving().is_over
+
+
 def test_time_enough_gives_the_same_plan_as_no_stopwatch() -> None:
     problem = fleet_problem(1, 40, 0.8)
     assert solve(problem, time_limit_s=60.0, stopwatch=lambda: 0.0) == solve(problem, time_limit_s=60.0)
