@@ -89,6 +89,16 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Beginning:
+    """The first columns; one of them per pool, nearest to a plan; the best prices so far and the bound they prove."""
+
+    columns: Ints
+    nearest: Ints
+    prices: Floats
+    bound: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Priced:
     """What the price loop found: seen options with their share in the master, best prices, bound, seconds."""
 
@@ -122,26 +132,32 @@ def _block(table: OptionTable) -> _Block:
     return _Block(options, start, columns, table.rows.slots, unit_w)
 
 
-def _first_columns(block: _Block, limits: Limits) -> Ints:
+def _beginning(block: _Block, limits: Limits) -> _Beginning:
     """The cheapest option of each pool without prices, at prices that let GPUs alone count, and at a sample's."""
     scarce = np.full(len(block.slots), ELASTIC_COST)
     found = [block.best(block.columns.cost), block.best(block.priced(scarce))]
+    prices, bound = np.zeros(len(block.slots)), -np.inf
     if block.pools >= MANY_POOLS:
         sampled = _price_loop(block.every(SAMPLED_EVERY), limits)
         if isinstance(sampled, _Priced):
-            found.append(block.best(block.priced(sampled.prices)))
-    return np.unique(np.concatenate(found))
+            prices = sampled.prices
+            best, bound = _answer_to(block, prices)
+            found.append(best)
+    return _Beginning(np.unique(np.concatenate(found)), found[-1], prices, bound)
 
 
 def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:
     master = Master(block.pools, block.slots, ELASTIC_COST)
-    seen, new = np.zeros(0, dtype=np.int64), _first_columns(block, limits)
-    best_prices, bound = np.zeros(len(block.slots)), -np.inf
+    begin = _beginning(block, limits)
+    seen, new = np.zeros(0, dtype=np.int64), begin.columns
+    best_prices, bound = begin.prices, begin.bound
     at: MasterPoint | None = None
     for _ in range(MOST_CALLS):
         if late := out_of_time(limits.after(master.spent_s)):
             return replace(late, spent_s=master.spent_s)
         master.add(block.taken(new))
+        if not len(seen):
+            master.begin_at(np.searchsorted(new, begin.nearest))
         seen = np.concatenate([seen, new])
         at = master.solve(limits.after(master.spent_s).time_limit_s)
         if at is None:
