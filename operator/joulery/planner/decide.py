@@ -131,10 +131,16 @@ def _seen(
     settings: PlannerSettings,
 ) -> tuple[PoolView, ...]:
     views = view_pools(fleet, demand, policies, profiles, history, settings)
-    epoch_s = policy.cadence.plan_epoch_s
+    free, now_s = FreeGpus.of(fleet), fleet.observed_at_s
+    epoch_s, last_s = policy.cadence.plan_epoch_s, history.last_poll_s
     seen = (
         observe(
-            v, now_s=fleet.observed_at_s, last_poll_s=history.last_poll_s, epoch_s=epoch_s, settings=settings
+            v,
+            free.seen_from(v.state),
+            now_s=now_s,
+            last_poll_s=last_s,
+            epoch_s=epoch_s,
+            settings=settings,
         )
         for v in views
     )

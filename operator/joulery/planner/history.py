@@ -104,6 +104,7 @@ class PoolHistory:
         traffic: how requests lie on the pods, None where it is not known.
         cramped_since_s: since when the goal has found no room, None while it has or GPUs are coming free.
         blocked: variants whose pods found no node, and until when they are asked for no more.
+        crowded: those of them for which there was no room then: once there is, they are asked for again.
         cold: uids of replicas that were not warm at the last poll.
         ending: replicas that were ending at the last poll.
         watch: the window of measured latency under way, None while none is.
@@ -130,6 +131,7 @@ class PoolHistory:
     traffic: Traffic | None = None
     cramped_since_s: float | None = None
     blocked: tuple[tuple[str, float], ...] = ()
+    crowded: tuple[str, ...] = ()
     cold: tuple[str, ...] = ()
     ending: tuple[Ending, ...] = ()
     watch: Watch | None = None

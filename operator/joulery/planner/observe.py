@@ -14,16 +14,26 @@ from joulery.planner.history import PoolHistory, remembered
 from joulery.planner.load import averaged
 from joulery.planner.settings import PlannerSettings
 from joulery.planner.startups import with_starts
+from joulery.planner.supply import FreeGpus
 from joulery.planner.traffic import traffic_of
 from joulery.planner.view import PoolView
 
 
 def observe(
-    view: PoolView, *, now_s: float, last_poll_s: float | None, epoch_s: float, settings: PlannerSettings
+    view: PoolView,
+    free: FreeGpus,
+    *,
+    now_s: float,
+    last_poll_s: float | None,
+    epoch_s: float,
+    settings: PlannerSettings,
 ) -> PoolView:
-    """The view with this poll in its history and a forecast, where there is anything to forecast from."""
+    """The view with this poll in its history and a forecast, where there is anything to forecast from.
+
+    `free` are the GPUs that its pods could have now.
+    """
     started = with_starts(view, now_s=now_s, last_poll_s=last_poll_s, settings=settings)
-    past = _blocked(started, view, now_s, settings)
+    past = _blocked(started, view, free, now_s, settings)
     demand = view.demand
     if demand is not None and demand.problem is None:
         traffic = traffic_of(view.state, past.traffic, now_s, settings)
@@ -60,17 +70,33 @@ def _pushed(samples: tuple[Sample, ...], newest: Sample, window_s: float) -> tup
     return (*samples[first:], newest)
 
 
-def _blocked(past: PoolHistory, view: PoolView, now_s: float, settings: PlannerSettings) -> PoolHistory:
-    """History with variants blocked that have long found no node or no room, and old blocks lifted."""
-    kept = {name: until for name, until in past.blocked if until > now_s}
-    for _, state in view.variants():
-        if _is_stuck(state, now_s, settings):
-            kept.setdefault(state.variant, now_s + settings.blocked_s)
+def _blocked(
+    past: PoolHistory, view: PoolView, free: FreeGpus, now_s: float, settings: PlannerSettings
+) -> PoolHistory:
+    """History with variants blocked that have long found no node or no room, and blocks lifted that are over.
+
+    One that was blocked for want of room is asked for again as soon as there is some; where there was room and yet no
+    pod came, what keeps it out is not known, and only time lifts the block.
+    """
+    roomy = {v.name for v in view.pool.variants if free.slots(v) > 0}
+    lifted = roomy & set(past.crowded)
+    kept = {name: until for name, until in past.blocked if until > now_s and name not in lifted}
+    for name in _without_room(past, view, now_s, settings) - lifted:
+        kept.setdefault(name, now_s + settings.blocked_s)
+    fresh = kept.keys() - {name for name, _ in past.blocked}
+    crowded = tuple(sorted(name for name in kept if name in past.crowded or name in fresh - roomy))
+    blocked = tuple(sorted(kept.items()))
+    if (blocked, crowded) == (past.blocked, past.crowded):
+        return past
+    return replace(past, blocked=blocked, crowded=crowded)
+
+
+def _without_room(past: PoolHistory, view: PoolView, now_s: float, settings: PlannerSettings) -> set[str]:
+    found = {state.variant for _, state in view.variants() if _is_stuck(state, now_s, settings)}
     goal, since_s = past.memory.goal_variant, past.cramped_since_s
     if goal is not None and since_s is not None and now_s - since_s > settings.unschedulable_s:
-        kept.setdefault(goal, now_s + settings.blocked_s)
-    blocked = tuple(sorted(kept.items()))
-    return past if blocked == past.blocked else replace(past, blocked=blocked)
+        found.add(goal)
+    return found
 
 
 def _is_stuck(state: VariantState, now_s: float, settings: PlannerSettings) -> bool:

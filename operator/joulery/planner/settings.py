@@ -60,7 +60,7 @@ class PlannerSettings:
         share_drift: change of the spread that is accepted; what differs less from even counts as even.
         most_uneven: largest factor that capacity is divided by for uneven traffic: more instances are a poor
             cure for it, so it may at most double them.
-        blocked_s: how long a variant whose pods found no node is not asked for more.
+        blocked_s: how long a variant whose pods found no node, though there was room, is not asked for more.
         overdue_factor: a starting replica counts as coming until this multiple of its start-up time.
         warm_answers: answers after which a ready replica is as fast as it will be. Kernels are compiled and graphs
             captured per shape of a batch, and twenty requests have met the common ones.
