@@ -10,7 +10,7 @@ import kopf
 import pytest
 
 from fake_api import FakeApi, api, client
-from joulery.controller.following import follow_for_ever, kopf_settings
+from joulery.controller.following import follow_for_ever, kopf_settings, report_unheard
 from joulery.controller.login import login_with
 from joulery.controller.watch import register
 from joulery.telemetry.logs import JsonFormatter
@@ -75,6 +75,19 @@ async def test_what_fails_beside_it_is_not_shown_and_what_is_ours_is(
     assert [r.exc_info[0] for r in caplog.records if r.name == "asyncio" and r.exc_info] == [ValueError]
     following.cancel()
     await asyncio.wait([following], timeout=15.0)
+
+
+async def test_what_kopf_raises_in_a_callback_is_not_shown_and_what_we_raise_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop, both = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(report_unheard)
+    loop.call_soon(kopf.append_owner_reference, {})  # nobody to own it: raised by kopf
+    loop.call_soon([].pop)
+    loop.call_soon(both.set)
+    await both.wait()
+    shown = [r.exc_info[1] for r in caplog.records if r.name == "asyncio" and r.exc_info]
+    assert [str(error) for error in shown] == ["pop from empty list"]
 
 
 def test_kopf_never_kills_the_process() -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import traceback
 from collections.abc import Callable, Collection, Iterator
+from types import CodeType
 from typing import Any
 
 import kopf
@@ -17,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 # kopf ends its watchers and their workers one after the other.
 _END_LIMIT_S = 10.0
+_KOPF = os.path.dirname(kopf.__file__) + os.sep
 
 
 class Forever:
@@ -34,7 +38,7 @@ class Forever:
 
 async def follow_for_ever(registry: kopf.OperatorRegistry, wake: Callable[[], None]) -> None:
     """Run kopf until a signal ends it; where it fails, say why and start it again, with backoff."""
-    asyncio.get_running_loop().set_exception_handler(_reported)
+    asyncio.get_running_loop().set_exception_handler(report_unheard)
     for delay_s in Forever():
         problem = await _follow(registry)
         if problem is None:
@@ -60,10 +64,17 @@ async def _follow(registry: kopf.OperatorRegistry) -> BaseException | None:
     return next((e for e in (task.exception() for task in ended) if e is not None), None)
 
 
-def _reported(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report what nobody awaited, but for kopf's reads that failed beside the one that is told already."""
-    if not type(context.get("exception")).__module__.startswith("kopf."):
+def report_unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody awaited, but for kopf's own failures beside the one that is told already."""
+    error = context.get("exception")
+    frames = list(traceback.walk_tb(error.__traceback__)) if error is not None else []
+    raised_in = frames[-1][0].f_code if frames else None
+    if not type(error).__module__.startswith("kopf.") and not _is_kopfs(raised_in):
         loop.default_exception_handler(context)
+
+
+def _is_kopfs(code: CodeType | None) -> bool:
+    return code is not None and code.co_filename.startswith(_KOPF)
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
