@@ -11,7 +11,7 @@ from fault_stage import Fault
 from joulery.domain import reasons
 from joulery.emulator.pods import STARTUP_ANNOTATION
 from joulery.errors import ClusterError
-from live_centre import wait_for
+from live_centre import capacity_rps, wait_for
 
 UNSCHEDULABLE = "new pods cannot be scheduled"
 NO_PLAN = "no feasible plan"
@@ -20,14 +20,16 @@ NAMESPACE = POOL.key.namespace
 
 
 def _cordoned(scene: Scene) -> None:
-    """A cordon evicts nobody; what comes meanwhile runs elsewhere."""
-    scene.set_load(LOW)
-    wait_for("fewer than a surge needs", lambda: sum(scene.live.replicas(POOL).values()) < SURGE, 180.0)
+    """A cordon evicts nobody; what comes meanwhile runs elsewhere.
+
+    One pool surges, for which two of three nodes have room however pods lie on them.
+    """
+    _rested(scene)
     before, node = sum(scene.live.replicas(POOL).values()), scene.node_of_engines()
     old = {p["metadata"]["name"] for p in scene.live.pods(POOL)}
     scene.kubectl("cordon", node)
     try:
-        scene.set_load(SURGE)
+        scene.loads[POOL].step_to(SURGE * capacity_rps(POOL, "tp4"))
         scene.carries()
         wait_for("more replicas", lambda: sum(scene.live.replicas(POOL).values()) > before)
         wait_for("their pods on nodes", lambda: _all_placed(scene))
@@ -35,6 +37,12 @@ def _cordoned(scene: Scene) -> None:
         assert node not in {p["spec"].get("nodeName") for p in new}
     finally:
         scene.kubectl("uncordon", node)
+
+
+def _rested(scene: Scene) -> None:
+    """Low load, and too few instances for a surge."""
+    scene.set_load(LOW)
+    wait_for("fewer than a surge needs", lambda: sum(scene.live.replicas(POOL).values()) < SURGE, 180.0)
 
 
 def _all_placed(scene: Scene) -> bool:
@@ -230,6 +238,7 @@ def _added(key: str, value: str) -> str:
 
 def _never_ready(scene: Scene) -> None:
     """Pods that never become ready are counted as absent: more are asked for, none that serves is taken away."""
+    _rested(scene)
     scene.carries()
     before = scene.replicas()
     # One that is on its way out, as a plan before had it, may still be told as ready.
