@@ -238,7 +238,8 @@ class Loop(RuleBasedStateMachine):
             goal = self.history.pools[key].memory
             asked = {n: r for (owner, n), r in self.cluster.desired.items() if owner == key and r}
             is_there = goal.goal_variant is None or asked == {goal.goal_variant: goal.goal_replicas}
-            assert is_there or _is_short_of_gpus(quiet[-1], key), (asked, goal)
+            is_told = _is_short_of_gpus(quiet[-1], key) or _finds_no_room(quiet[-1], key)
+            assert is_there or is_told, (asked, goal)
 
     def _mend(self) -> None:
         self.cluster.lost.clear()
@@ -255,8 +256,16 @@ class Loop(RuleBasedStateMachine):
 
 
 def _is_short_of_gpus(decision: Decision, key: ObjectKey) -> bool:
-    told = [f.verdict.reason for f in decision.findings[key] if f.condition is ConditionType.FEASIBLE]
-    return told == [reasons.INSUFFICIENT_GPUS]
+    return _told(decision, key, ConditionType.FEASIBLE) == [reasons.INSUFFICIENT_GPUS]
+
+
+def _finds_no_room(decision: Decision, key: ObjectKey) -> bool:
+    """Whether a goal that suffices in number was just asked for again, and the way there is still closed."""
+    return _told(decision, key, ConditionType.ACTUATED) == [reasons.INSUFFICIENT_GPUS]
+
+
+def _told(decision: Decision, key: ObjectKey, condition: ConditionType) -> list[str]:
+    return [f.verdict.reason for f in decision.findings[key] if f.condition is condition]
 
 
 def run(examples: int, steps: int, **options: Any) -> None:
