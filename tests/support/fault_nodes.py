@@ -145,6 +145,7 @@ def _quota(scene: Scene) -> None:
 
     When is judged with the cure: a ReplicaSet whose pods were refused tries again ever more rarely.
     """
+    _rested(scene)
     scene.carries()
     used = sum(
         int(c["resources"]["limits"]["nvidia.com/gpu"])
