@@ -8,7 +8,15 @@ import pytest
 
 from joulery.calibration.claims import Claim
 from joulery.calibration.dynamollm.claims import Count, Section, sections
-from joulery.calibration.dynamollm.fit import FREE_LENGTHS, NO_SLOWDOWN, PHYSICAL, Fitted, How, fit
+from joulery.calibration.dynamollm.fit import (
+    BEYOND_PEAK,
+    FREE_LENGTHS,
+    NO_SLOWDOWN,
+    PHYSICAL,
+    Fitted,
+    How,
+    fit,
+)
 from joulery.calibration.dynamollm.fits import Fits, all_fits, without_shared
 from joulery.calibration.dynamollm.judge import play, relative_errors
 from joulery.calibration.dynamollm.page import claim_cells
@@ -72,6 +80,12 @@ def test_terms_stay_within_physical_bounds_or_where_they_are_held() -> None:
     assert bounds(TERMS, physical=False)[0].max() < low.max()
 
 
+def test_a_term_that_physics_does_not_hold_is_free_alone() -> None:
+    held, free = (bounds(TERMS, physical=True, unbounded=names)[0] for names in ((), ("compute_token_ps",)))
+    assert [t.name for t, a, b in zip(TERMS, held, free, strict=True) if a != b] == ["compute_token_ps"]
+    assert BEYOND_PEAK.is_physical
+
+
 def test_physics_lets_no_bound_start_beyond_its_pull() -> None:
     assert all(t.low < t.pull < t.high for t in TERMS)
     assert PHYSICAL.is_physical
@@ -132,7 +146,7 @@ def test_bounds_are_met_but_for_those_that_the_tables_deny(fits: Fits) -> None:
         (0, energy, "Table I"),
         (0, best, "Table I"),
         (3, energy, "Table I"),
-        (5, "SLO pattern", "Table I"),
+        (6, "SLO pattern", "Table I"),
     ]
 
 
@@ -142,6 +156,14 @@ def test_prediction_saw_neither_table_and_the_free_fit_is_closest(fits: Fits) ->
     assert own.values == fits.predicting.values
     errors = [_energy_percent(f) for f in (fits.free, fits.shipping, fits.predicting)]
     assert errors == sorted(errors)
+
+
+@pytest.mark.soak
+def test_tables_press_prompts_beyond_the_peak_of_the_tensor_cores(fits: Fits) -> None:
+    floor = next(term.low for term in TERMS if term.name == "compute_token_ps")
+    assert fits.shipping.values["compute_token_ps"] == pytest.approx(floor, rel=1e-3)
+    assert fits.beyond_peak.values["compute_token_ps"] < 0.7 * floor
+    assert _energy_percent(fits.beyond_peak) < 8.0 < _energy_percent(fits.shipping)
 
 
 @pytest.mark.soak

@@ -47,12 +47,16 @@ _FARTHEST_ERROR = 2.0
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What a fit is held by: weight of the pull, physical bounds or none, terms that are held, lengths held or not."""
+    """What a fit is held by: weight of the pull, physical bounds or none, terms that are held, lengths held or not.
+
+    `unbounded` names terms that physical bounds do not hold.
+    """
 
     pull_weight: float
     is_physical: bool
     held: tuple[tuple[str, float], ...] = ()
     has_free_lengths: bool = False
+    unbounded: tuple[str, ...] = ()
 
 
 # What ships, and how close the form comes to the tables when nothing holds it. Of pulls of 1, 1/2, 1/4 and 1/10 a half
@@ -61,6 +65,8 @@ PHYSICAL = How(0.5, True)
 FREE = How(0.25, False)
 # Watts and clock trade with time in the tables: a fit without slowdown is nearly as good.
 NO_SLOWDOWN = How(0.5, True, (("bandwidth_slope", 0.0),))
+# The one bound that the tables press against: prompts as fast as they like, beyond the peak of the tensor cores.
+BEYOND_PEAK = How(0.5, True, unbounded=("compute_token_ps",))
 # Requests of any lengths within the buckets of their class.
 FREE_LENGTHS = How(0.5, True, has_free_lengths=True)
 
@@ -98,7 +104,7 @@ def fit(
     found = least_squares(
         residuals,
         np.ones(len(terms)),
-        bounds=bounds(terms, physical=how.is_physical),
+        bounds=bounds(terms, physical=how.is_physical, unbounded=how.unbounded),
         diff_step=_STEP,
         max_nfev=_MOST_ROUNDS,
     )

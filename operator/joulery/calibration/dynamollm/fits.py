@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from joulery.calibration.dynamollm.fit import FREE, FREE_LENGTHS, NO_SLOWDOWN, PHYSICAL, Fitted, How, fit
+from joulery.calibration.dynamollm.fit import (
+    BEYOND_PEAK,
+    FREE,
+    FREE_LENGTHS,
+    NO_SLOWDOWN,
+    PHYSICAL,
+    Fitted,
+    How,
+    fit,
+)
 from joulery.calibration.dynamollm.judge import Played, play
 from joulery.calibration.dynamollm.tables import CLASSES, MODEL, Cell, shipped_cells
 from joulery.calibration.dynamollm.workload import MEDIAN_LENGTHS, STANDARD, Reading, Workload
@@ -25,6 +34,7 @@ class Fits:
     same_tokens: Fitted
     means: Fitted
     no_slowdown: Fitted
+    beyond_peak: Fitted
     left_out: tuple[Played, ...]
     left_out_free_lengths: tuple[Played, ...]
 
@@ -35,7 +45,7 @@ class Fits:
         return {n: (min(v), max(v)) for n in self.shipping.values if (v := [f.values[n] for f in of])}
 
 
-FITS = 7 + 2 * len(CLASSES)
+FITS = 8 + 2 * len(CLASSES)
 
 
 def all_fits(*, done: Callable[[], None] = lambda: None) -> Fits:
@@ -50,6 +60,7 @@ def all_fits(*, done: Callable[[], None] = lambda: None) -> Fits:
         same_tokens=fit(both, PHYSICAL, _SAME_TOKENS_FITTED, done=done),
         means=fit(both, PHYSICAL, STANDARD, done=done),
         no_slowdown=fit(both, NO_SLOWDOWN, done=done),
+        beyond_peak=fit(both, BEYOND_PEAK, done=done),
         left_out=_left_out(both, PHYSICAL, done),
         left_out_free_lengths=_left_out(both, FREE_LENGTHS, done),
     )

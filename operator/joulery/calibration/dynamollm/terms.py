@@ -94,9 +94,9 @@ def shipped(name: str) -> EngineProfile:
     return profile_from_spec(yaml.safe_load(text)["spec"], name=name)
 
 
-def bounds(terms: Sequence[Term], *, physical: bool) -> tuple[Floats, Floats]:
-    """Lowest and highest place of each term; without physics only what no term may be."""
-    low = [_place(t, t.low) if physical and t.low else -_FARTHEST for t in terms]
+def bounds(terms: Sequence[Term], *, physical: bool, unbounded: Sequence[str] = ()) -> tuple[Floats, Floats]:
+    """Lowest and highest place of each term; without physics, or for those unbounded, lowest is what no term may be."""
+    low = [_place(t, t.low) if physical and t.low and t.name not in unbounded else -_FARTHEST for t in terms]
     high = [_place(t, t.high) if math.isfinite(t.high) else _FARTHEST for t in terms]
     return np.array(low), np.array(high)
 
