@@ -27,6 +27,8 @@ WALK_ENDS = 0.20
 STARTUP_S, EPOCH_S = 120.0, 300.0
 # Watts per start over the cycle, one figure each; beside them the energy of loading.
 COSTS_W = (25.0, 50.0, 60.0, 70.0, 80.0, 100.0, 150.0)
+# Of a start's cost, for an instance that is given up: as loads drift it is most likely started again.
+STOP_SHARE = 0.5
 LOADING = "loading"
 # What a cost of starting is to save, and what for.
 FEWER_PERCENT, MORE_POWER_PERCENT = 60.0, 0.2
@@ -38,6 +40,7 @@ class Drift:
     """Loads that change every cycle; the costs of a start to compare.
 
     Attributes:
+        stop_share: of a start's cost, for an instance that is given up; of lanes that fill.
         seeds: fleets over which the mean is taken.
         step: where given, each load moves from where it is by at most this share, a walk; else each is drawn anew
             around its mean, so that nothing that is learned from one cycle holds in the next.
@@ -49,13 +52,15 @@ class Drift:
     step: float | None = None
     engine: str = AUTO
     form: Form = Form.EQUAL
+    stop_share: float = STOP_SHARE
     seeds: int = 1
 
     @property
     def name(self) -> str:
         """As in tables and JSON."""
         loads = "redrawn" if self.step is None else f"walk{100.0 * self.step:.0f}%"
-        return f"{self.case.name}/churn/{self.form}/{loads}"
+        stops = "" if self.stop_share else "-stops-free"
+        return f"{self.case.name}/churn/{self.form}/{loads}{stops}"
 
     def loads(self, pools: int) -> Iterator[Floats]:
         """Factors on the pools' mean loads, cycle by cycle."""
@@ -171,7 +176,8 @@ def churn_of(fleet: Fleet, drift: Drift, start_w: Floats) -> Churn:
     running: Running = {}
     starts, shed, serving, loading = 0, 0.0, [], []
     for factors in drift.loads(len(fleet.lanes)):
-        now = step(drift.form, fleet.loaded(factors), running, start_w, drift.engine)
+        loaded = fleet.loaded(factors)
+        now = step(drift.form, loaded, running, start_w, drift.engine, stop_share=drift.stop_share)
         if running:
             started = begun(running, now.running)
             starts += sum(started.values())

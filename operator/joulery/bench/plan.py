@@ -46,7 +46,9 @@ FULL = (
 )
 
 # Watts per start round where lanes that fill reach the target.
-FILL_COSTS_W = (50.0, 70.0, 80.0, 90.0, 100.0, 125.0)
+FILL_COSTS_W = (35.0, 45.0, 55.0, 60.0, 65.0, 85.0)
+# The same where giving up an instance costs nothing, beside it.
+STOPS_FREE_COSTS_W = (70.0, 80.0, 90.0)
 
 DEADLINE_CASES = (Case(9, 2, 80), Case(100, 2, 80))
 
@@ -69,10 +71,12 @@ def drifts(*, is_full: bool) -> tuple[Drift, ...]:
     case = Case(100, 2, 80)
     if not is_full:
         few, form = (50.0, 100.0), Form.FILL
-        return Drift(case, 6, (75.0, 100.0), form=form), Drift(case, 6, few), Drift(case, 6, few, step=0.05)
+        return Drift(case, 6, (55.0, 60.0), form=form), Drift(case, 6, few), Drift(case, 6, few, step=0.05)
     loose = Case(100, 2, 80, LOOSE)
     return (
-        *(Drift(case, 25, FILL_COSTS_W, step, form=Form.FILL, seeds=5) for step in (None, 0.05, 0.10)),
+        Drift(case, 25, FILL_COSTS_W, form=Form.FILL, seeds=10),
+        Drift(case, 25, STOPS_FREE_COSTS_W, form=Form.FILL, stop_share=0.0, seeds=10),
+        *(Drift(case, 25, FILL_COSTS_W, step, form=Form.FILL, seeds=5) for step in (0.05, 0.10)),
         *(Drift(case, 25, step=step) for step in (None, 0.02, 0.05, 0.10)),
         *(Drift(loose, 25, step=step) for step in (None, 0.05)),
     )

@@ -27,12 +27,21 @@ class Step:
     shed: float
 
 
-def step(form: Form, fleet: Fleet, running: Running, start_w: Floats, engine: str = AUTO) -> Step:
+def step(
+    form: Form,
+    fleet: Fleet,
+    running: Running,
+    start_w: Floats,
+    engine: str = AUTO,
+    *,
+    stop_share: float = 0.0,
+) -> Step:
     """The plan of a cycle.
 
     Args:
         running: by pool; nothing before the first cycle, whose starts are free.
         start_w: cost of a start by kind, watts over the cycle; lanes that fill have one for all, the highest.
+        stop_share: of that, for an instance that is given up; of lanes that fill.
 
     Raises:
         ValueError: lanes that fill are refused.
@@ -40,7 +49,7 @@ def step(form: Form, fleet: Fleet, running: Running, start_w: Floats, engine: st
     start_w = start_w if running else 0.0 * start_w
     if form is not Form.FILL:
         return _split_equally(equal(fleet, running, start_w), engine)
-    return _filled(fleet, running, float(start_w.max()))
+    return _filled(fleet, running, float(start_w.max()), stop_share)
 
 
 def begun(before: Running, now: Running) -> Mapping[int, int]:
@@ -68,10 +77,15 @@ def _watts(problem: Problem, solution: Solution) -> float:
     return sum(float(p.watts[o]) for p, o in pairs)
 
 
-def _filled(fleet: Fleet, running: Running, start_w: float) -> Step:
+def _filled(fleet: Fleet, running: Running, start_w: float, stop_share: float) -> Step:
     problem = fill(fleet)
     lanes = tuple(
-        replace(lane, start_w=start_w, running=tuple(sorted(running.get(lane.key, {}).items())))
+        replace(
+            lane,
+            start_w=start_w,
+            stop_w=stop_share * start_w,
+            running=tuple(sorted(running.get(lane.key, {}).items())),
+        )
         for lane in problem.lanes
     )
     problem = replace(problem, lanes=lanes)

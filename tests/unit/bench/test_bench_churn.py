@@ -41,6 +41,19 @@ def test_lanes_that_fill_start_less_for_a_cost_and_keep_what_runs_of_each_kind()
     assert found["100W"]["morePowerPercent"] > 0.0
 
 
+def test_an_instance_that_costs_something_to_give_up_is_kept_more_often() -> None:
+    fleet = drawn(CASE, 1)
+    start_w = np.full(len(fleet.kinds), 60.0)
+    before = step(Form.FILL, fleet, {}, start_w).running
+    fewer = fleet.loaded(np.full(len(fleet.lanes), 0.5))
+    given_up = [
+        sum(begun(step(Form.FILL, fewer, before, start_w, stop_share=share).running, before).values())
+        for share in (0.0, 0.5, 4.0)
+    ]
+    assert given_up[0] >= given_up[1] > given_up[2] == 0
+    assert "stops-free" in Drift(CASE, 4, form=Form.FILL, stop_share=0.0).name
+
+
 def test_watts_of_a_step_are_those_of_what_serves_without_what_starts_cost() -> None:
     fleet = drawn(CASE, 1)
     nothing = np.zeros(len(fleet.kinds))
