@@ -11,7 +11,7 @@ from fault_stage import Fault
 from joulery.domain import reasons
 from joulery.emulator.pods import STARTUP_ANNOTATION
 from joulery.errors import ClusterError
-from live_centre import capacity_rps, wait_for
+from live_centre import wait_for
 
 UNSCHEDULABLE = "new pods cannot be scheduled"
 NO_PLAN = "no feasible plan"
@@ -20,16 +20,13 @@ NAMESPACE = POOL.key.namespace
 
 
 def _cordoned(scene: Scene) -> None:
-    """A cordon evicts nobody; what comes meanwhile runs elsewhere.
-
-    One pool surges, for which two of three nodes have room however pods lie on them.
-    """
+    """A cordon evicts nobody; what comes meanwhile, for both pools, runs elsewhere."""
     _rested(scene)
     before, node = sum(scene.live.replicas(POOL).values()), scene.node_of_engines()
     old = {p["metadata"]["name"] for p in scene.live.pods(POOL)}
     scene.kubectl("cordon", node)
     try:
-        scene.loads[POOL].step_to(SURGE * capacity_rps(POOL, "tp4"))
+        scene.set_load(SURGE)
         scene.carries()
         wait_for("more replicas", lambda: sum(scene.live.replicas(POOL).values()) > before)
         wait_for("their pods on nodes", lambda: _all_placed(scene))
