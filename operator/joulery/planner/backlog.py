@@ -44,7 +44,7 @@ def backlog_requests(
 
 
 def catch_up_s(startup_s: float, settings: PlannerSettings) -> float:
-    """How long working it off may take: half of what an instance needs to come."""
+    """How long working it off may take: a share of what an instance needs to come."""
     return max(settings.catch_up_share * startup_s, settings.least_catch_up_s)
 
 

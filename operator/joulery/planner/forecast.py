@@ -56,7 +56,10 @@ class _Fresh:
     rate_rps: float
     before_rps: float
     noise_rps: float
-    least_rps: float
+
+    def least_rps(self, deviations: float) -> float:
+        """What it is at least, by so many deviations."""
+        return self.rate_rps - deviations * self.noise_rps
 
     @property
     def is_more(self) -> bool:
@@ -136,7 +139,8 @@ def _jump(samples: Sequence[Sample], dispersion: float, settings: PlannerSetting
     first = _since(samples[: newest.begins + 1], 1, dispersion, settings) if newest is not None else None
     if newest is None or both is None or first is None or not first.is_more:
         return _Jump()
-    return _Jump(min(newest.least_rps, both.least_rps), newest.rate_rps)
+    least_rps = min(fresh.least_rps(settings.jump_deviations) for fresh in (newest, both))
+    return _Jump(least_rps, newest.rate_rps)
 
 
 def _since(
@@ -154,7 +158,7 @@ def _since(
     # Of what came, what left, and what stands for the level before.
     noise = math.sqrt(dispersion * before * (2.0 / new_s + 1.0 / window_s))
     fresh = before + (now_rps - last_rps) * window_s / new_s
-    return _Fresh(begins, fresh, before, noise, fresh - settings.jump_deviations * noise)
+    return _Fresh(begins, fresh, before, noise)
 
 
 def _before(samples: Sequence[Sample], at_s: float) -> int | None:

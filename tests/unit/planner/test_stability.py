@@ -238,7 +238,7 @@ class Loop(RuleBasedStateMachine):
             goal = self.history.pools[key].memory
             asked = {n: r for (owner, n), r in self.cluster.desired.items() if owner == key and r}
             is_there = goal.goal_variant is None or asked == {goal.goal_variant: goal.goal_replicas}
-            is_told = _is_short_of_gpus(quiet[-1], key) or _finds_no_room(quiet[-1], key)
+            is_told = _is_short_of_gpus(quiet[-1], key) or (is_full and _finds_no_room(quiet[-1], key))
             assert is_there or is_told, (asked, goal)
 
     def _mend(self) -> None:
