@@ -85,5 +85,5 @@ def drifts(*, is_full: bool) -> tuple[Drift, ...]:
 def _engines(case: Case, form: Form) -> tuple[str, ...]:
     is_small = case.pools <= FEW_POOLS and case.clocks <= FEW_CLOCKS
     if form is Form.FILL:
-        return ("columns", "textbook-partial", "textbook") if is_small else ("columns",)
+        return ("columns", "fallback", *(("textbook-partial", "textbook") if is_small else ()))
     return ("columns", "milp", "fallback") if case.pools <= MOST_POOLS_MILP else ("columns", "fallback")

@@ -48,6 +48,7 @@ _CASES = {
     "1000pools/2types/80clocks/tight": _THOUSAND,
     "5000pools/4types/80clocks/tight": _LARGE,
 }
+_GREEDY = (Target("coldP50CpuMilliseconds", 5.0),)
 _DEADLINE = (Target("plansRefused", 0.0), Target("overshootMaxCpuMilliseconds", 10.0))
 _CHURN = (Target("fewerStartsPercent", least=FEWER_PERCENT), Target("morePowerPercent", MORE_POWER_PERCENT))
 
@@ -58,6 +59,9 @@ def targets() -> Iterator[tuple[str, Target]]:
         for case, asked in _CASES.items():
             also = (_FASTER,) if form is Form.FILL and asked is _EXACT else ()
             yield from ((f"{case}/{form}/columns", target) for target in (*asked, *also))
+        for pools in (9, 100):
+            key = f"{pools}pools/2types/80clocks/tight/{form}/fallback"
+            yield from ((key, target) for target in _GREEDY)
     for pools in (9, 100):
         yield from ((f"{pools}pools/2types/80clocks/tight/deadline/auto", target) for target in _DEADLINE)
     for form in (Form.FILL, Form.EQUAL):

@@ -6,15 +6,12 @@ import highspy
 import numpy as np
 
 from joulery.optimizer.fill.aggregate import Model, Service, counts_at, minimised, modelled
-from joulery.optimizer.fill.settled import by_greed
+from joulery.optimizer.fill.greed import most_missing, queued, shortage_of
 from joulery.optimizer.fill.table import LaneTable
-from joulery.optimizer.problem import Ints
 from joulery.optimizer.solution import Shortage
 
 # Relative to the GPUs that are missing.
 GAP = 1e-3
-# More groups than any plan has use for.
-PLENTY = 1_000_000_000
 
 
 def gpus_missing(table: LaneTable, service: Service, time_limit_s: float) -> tuple[Shortage, ...]:
@@ -37,16 +34,5 @@ def gpus_missing(table: LaneTable, service: Service, time_limit_s: float) -> tup
     cost[list(missing.values())] = 1.0
     point = minimised(highs, cost, time_limit_s, 1)
     if point is None:
-        return most_missing(table, service)
-    return _told(table, counts_at(table, columns, point))
-
-
-def most_missing(table: LaneTable, service: Service) -> tuple[Shortage, ...]:
-    """At most what is missing: lanes that shed take what they would alone, the others stay as they are."""
-    alone = by_greed(table, np.full_like(table.rows.slots, PLENTY)).counts
-    return _told(table, np.where(service.served[:, None] < 1.0, alone, service.counts))
-
-
-def _told(table: LaneTable, counts: Ints) -> tuple[Shortage, ...]:
-    missing = table.rows.gpus_missing(counts.sum(axis=0) @ table.rows.per_instance)
-    return tuple(Shortage(name, gpus) for name, gpus in sorted(missing.items()))
+        return most_missing(queued(table.problem), service.counts, service.served)
+    return shortage_of(table.rows, counts_at(table, columns, point))

@@ -1,20 +1,19 @@
-"""Configurations of known counts, and the plan that greed makes of them: no prices, no solver."""
+"""Configurations of known counts, and the plan of them: no prices, no solver."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from joulery.optimizer.fill.aggregate import Service
+from joulery.optimizer.fill.greed import ENGINE, by_greed, queued
 from joulery.optimizer.fill.kernel_compiled import RECIPE
-from joulery.optimizer.fill.kernel_counts import greedy_counts, settle_counts
+from joulery.optimizer.fill.kernel_counts import settle_counts
 from joulery.optimizer.fill.kernel_room import new_room
-from joulery.optimizer.fill.kernel_rules import served_by
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import LanePlan, refused, written
 from joulery.optimizer.fill.table import Configured, LaneTable, configured, lay_out, written_groups
 from joulery.optimizer.problem import Ints
 
-ENGINE = "fallback"
 # Of a lane's cost that its clocks may be above the best ones.
 TOLERANCE = 1e-5
 
@@ -27,22 +26,11 @@ def settled(table: LaneTable, counts: Ints) -> Configured | None:
     return configured(table, np.arange(table.lanes), recipes) if is_whole else None
 
 
-def by_greed(table: LaneTable, slots: Ints | None = None) -> Service:
-    """What lanes get that take their turn by weight, then key.
-
-    Args:
-        slots: of each packing row, where not those of the table.
-    """
-    slots = table.rows.slots if slots is None else slots
-    lanes = [table.problem.lanes[p] for p in table.position.tolist()]
-    order = np.array(sorted(range(table.lanes), key=lambda lane: -lanes[lane].weight), dtype=np.int64)
-    counts = np.zeros((table.lanes, len(table.problem.kinds)), dtype=np.int64)
-    most_starts = -1 if table.problem.max_starts is None else table.problem.max_starts
-    greedy_counts(table.searched, order, table.rows.per_instance, slots, most_starts, counts)
-    served = np.zeros(table.lanes)
-    served_by(table.searched.hulls, table.rules, counts, served)
-    counts[served == 0.0] = 0
-    return Service(counts, served, is_proven=False)
+def greedy_service(table: LaneTable) -> Service:
+    """What lanes get that take their turn by weight, then key."""
+    queue = queued(table.problem)
+    found = by_greed(queue, queue.rows.slots, table.problem.max_starts)
+    return Service(found.counts(len(table.problem.kinds)), found.taken.served, is_proven=False)
 
 
 def settled_plan(problem: LaneProblem, counts: Ints) -> LanePlan:

@@ -10,10 +10,11 @@ import numpy as np
 
 from joulery.optimizer.fill.aggregate import Service, most_served
 from joulery.optimizer.fill.columns import by_prices
+from joulery.optimizer.fill.greed import with_words
 from joulery.optimizer.fill.lane import LaneProblem
-from joulery.optimizer.fill.missing import gpus_missing, most_missing
+from joulery.optimizer.fill.missing import gpus_missing
 from joulery.optimizer.fill.plan import Group, LanePlan, refused, starts_of, switching_w
-from joulery.optimizer.fill.settled import by_greed, settled_plan
+from joulery.optimizer.fill.settled import greedy_service, settled_plan
 from joulery.optimizer.fill.table import LaneTable, lay_out
 from joulery.optimizer.problem import Ints
 from joulery.optimizer.solution import Shortage, SolveStatus
@@ -45,7 +46,7 @@ def shedding_least(problem: LaneProblem, time_limit_s: float) -> LanePlan:
 
     def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
         limit_s = OF_TIME / 3.0 * time_limit_s
-        return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or by_greed(table)
+        return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or greedy_service(table)
 
     def planned(part: LaneProblem, counts: Ints) -> LanePlan:
         found = by_prices(part, (), (1.0 - OF_TIME) * time_limit_s, counts)
@@ -57,25 +58,12 @@ def shedding_least(problem: LaneProblem, time_limit_s: float) -> LanePlan:
     return _serving_most(problem, service, planned, missing)
 
 
-def greedy_plan(problem: LaneProblem) -> LanePlan:
-    """One kind per lane, lanes by falling weight: a plan in milliseconds, proven in nothing but its bound."""
-
-    def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
-        del is_starting_fewest  # greed has no second thoughts
-        return by_greed(table)
-
-    plan = _serving_most(problem, service, settled_plan, most_missing)
-    return replace(plan, status=SolveStatus.FALLBACK) if plan.is_plan else plan
-
-
 def _serving_most(problem: LaneProblem, service: Services, planned: Planned, missing: Missing) -> LanePlan:
     """The plan within the limit of starts, or beyond it by what is needed to shed no more than without one."""
     plan, table, found = _within_starts(problem, service, planned)
-    if not plan.is_plan or not any(plan.shed):
+    if not plan.is_plan:
         return plan
-    shortage = missing(table, found)
-    short = ", ".join(f"{each.gpus_missing} of {each.accelerator}" for each in shortage) or "starts"
-    return replace(plan, shortage=shortage, why=f"not enough GPUs, missing {short}; {plan.why}")
+    return with_words(plan, problem, missing(table, found) if any(plan.shed) else ())
 
 
 def _within_starts(
@@ -92,10 +80,7 @@ def _within_starts(
     limited = replace(problem, max_starts=max(starts, problem.max_starts))
     plan = _serving(limited, table, needed, planned)
     over = max(0, starts_of(limited, plan.groups) - problem.max_starts)
-    if over:
-        told = f"{plan.why}; the load needs {over} starts more than the limit of {problem.max_starts}"
-        plan = replace(plan, starts_over_limit=over, why=told)
-    return plan, table, needed
+    return replace(plan, starts_over_limit=over), table, needed
 
 
 def _serves_more(table: LaneTable, one: Service, other: Service) -> bool:

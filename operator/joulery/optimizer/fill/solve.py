@@ -63,7 +63,7 @@ def _asked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Seque
 
         return by_prices(problem, prices, time_limit_s) or shedding_least(problem, time_limit_s)
     if engine == FALLBACK:
-        from joulery.optimizer.fill.shedding import greedy_plan
+        from joulery.optimizer.fill.greed import greedy_plan
 
         return greedy_plan(problem)
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS

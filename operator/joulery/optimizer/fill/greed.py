@@ -1,0 +1,207 @@
+"""The greedy engine: equal instances of one item per lane, lanes by falling weight; no prices, no solver.
+
+Where somebody sheds, further passes like kinds the less the more GPUs they take, and the best pass stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulery.optimizer.fill.kernel_greed import Alone, Flat, Taken, alone, new_alone, new_taken, take_turns
+from joulery.optimizer.fill.kernel_rules import Rules
+from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.plan import Group, LanePlan, starts_of, switching_w, written
+from joulery.optimizer.packing import PackingRows, packing_rows
+from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.solution import Shortage, SolveStatus
+
+ENGINE = "fallback"
+# What a pass takes a GPU for, in the mean cost per GPU of lanes that take their cheapest kind.
+LIKINGS = (0.0, 0.5, 2.0, 1e3)
+# Twice what a stage of another engine may lose against an earlier one.
+SHED_TOLERANCE = 2e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queue:
+    """Lanes by key, what each would take alone, and the order in which they take their turn.
+
+    Attributes:
+        position: of each lane in the problem.
+        rank: of its weight, 0 for the highest.
+        gpus: of an instance, by kind.
+    """
+
+    problem: LaneProblem
+    rows: PackingRows
+    position: Ints
+    rank: Ints
+    order: Ints
+    gpus: Ints
+    flat: Flat
+    rules: Rules
+    alone: Alone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Greed:
+    """What lanes take, by key, and what of it is lost, by falling weight."""
+
+    taken: Taken
+    lost: Floats
+    cost_w: float
+
+    @property
+    def is_shedding(self) -> bool:
+        """Whether some lane is not served wholly."""
+        return bool((self.taken.served < 1.0).any())
+
+    def sheds_less_than(self, other: Greed) -> bool:
+        """Whether less is lost by falling weight, rounding aside."""
+        return _first_difference(self.lost, other.lost) < 0.0
+
+    def is_better_than(self, other: Greed) -> bool:
+        """Whether it sheds less by falling weight or, shedding alike, costs less."""
+        difference = _first_difference(self.lost, other.lost)
+        return difference < 0.0 or (difference == 0.0 and self.cost_w < other.cost_w)
+
+    def counts(self, kinds: int) -> Ints:
+        """Instances `[lane, kind]`."""
+        found = np.zeros((len(self.taken.kind), kinds), dtype=np.int64)
+        some = np.flatnonzero(self.taken.kind >= 0)
+        found[some, self.taken.kind[some]] = self.taken.number[some]
+        return found
+
+
+def _first_difference(one: Floats, other: Floats) -> float:
+    """Of two losses by falling weight the first that is more than rounding; zero where there is none."""
+    beyond = np.flatnonzero(np.abs(one - other) > SHED_TOLERANCE)
+    return float((one - other)[beyond[0]]) if len(beyond) else 0.0
+
+
+def queued(problem: LaneProblem) -> Queue:
+    """Lanes of a faultless problem with at least one, ready to take their turn."""
+    position = np.array(sorted(range(len(problem.lanes)), key=lambda p: problem.lanes[p].key), dtype=np.int64)
+    lanes = [problem.lanes[p] for p in position.tolist()]
+    flat = Flat(
+        np.concatenate([[0], np.cumsum([len(lane) for lane in lanes])]),
+        np.concatenate([lane.kind for lane in lanes]),
+        np.concatenate([lane.capacity for lane in lanes]),
+        np.concatenate([lane.idle_w for lane in lanes]),
+        np.concatenate([lane.full_w for lane in lanes]),
+    )
+    rules = rules_of(lanes, len(problem.kinds))
+    found = new_alone(len(lanes), len(problem.kinds))
+    alone(flat, rules, found)
+    rank = np.unique([-lane.weight for lane in lanes], return_inverse=True)[1].astype(np.int64)
+    rows = packing_rows(problem.kinds, problem.supplies, problem.quotas)
+    gpus = np.array([kind.gpus for kind in problem.kinds], dtype=np.int64)
+    return Queue(problem, rows, position, rank, np.argsort(rank, kind="stable"), gpus, flat, rules, found)
+
+
+def rules_of(lanes: list[Lane], kinds: int) -> Rules:
+    """What lanes ask of their instances, in watts."""
+    running = np.zeros((len(lanes), kinds), dtype=np.int64)
+    for place, lane in enumerate(lanes):
+        for kind, instances in lane.running:
+            running[place, kind] = instances
+    return Rules(
+        np.array([lane.fewest for lane in lanes], dtype=np.int64),
+        np.array([lane.lost for lane in lanes], dtype=np.int64),
+        np.array([lane.start_w for lane in lanes]),
+        np.array([lane.stop_w for lane in lanes]),
+        running,
+    )
+
+
+def by_greed(queue: Queue, slots: Ints, most_starts: int | None) -> Greed:
+    """The best pass over the lanes within slots and starts."""
+    best = next(passes := _passes(queue, slots, -1 if most_starts is None else most_starts))
+    if best.is_shedding:
+        for other in passes:
+            best = other if other.is_better_than(best) else best
+    return best
+
+
+def _passes(queue: Queue, slots: Ints, most_starts: int) -> Iterator[Greed]:
+    wanted = queue.alone.cost.argmin(axis=1)
+    lane = np.arange(len(wanted))
+    gpus = queue.alone.number[lane, wanted] * queue.gpus[wanted]
+    per_gpu = float(queue.alone.cost[lane, wanted].sum() / max(1, gpus.sum()))
+    for liking in LIKINGS:
+        taken = new_taken(len(wanted))
+        price = (liking * per_gpu * queue.gpus).astype(np.float64)
+        take_turns(
+            queue.alone, queue.rules, queue.order, price, queue.rows.per_instance, slots, most_starts, taken
+        )
+        lost = np.bincount(queue.rank, weights=1.0 - taken.served).astype(np.float64)
+        yield Greed(taken, lost, float(_costs_w(queue, taken).sum()))
+
+
+def _costs_w(queue: Queue, taken: Taken) -> Floats:
+    """About, without what starts and stops cost."""
+    flat, item = queue.flat, taken.item
+    idle = flat.idle[item]
+    dynamic = (flat.full[item] - idle) / flat.capacity[item] * taken.served
+    costs: Floats = np.where(taken.kind >= 0, taken.number * idle + dynamic, 0.0)
+    return costs
+
+
+def greedy_plan(problem: LaneProblem) -> LanePlan:
+    """One kind per lane, lanes by falling weight: a plan in milliseconds, proven in nothing but its bound."""
+    queue = queued(problem)
+    found = by_greed(queue, queue.rows.slots, problem.max_starts)
+    if found.is_shedding and problem.max_starts is not None:
+        needed = by_greed(queue, queue.rows.slots, None)
+        found = needed if needed.sheds_less_than(found) else found
+    plan = _written(queue, found)
+    counts = found.counts(len(problem.kinds))
+    return with_words(plan, problem, most_missing(queue, counts, found.taken.served))
+
+
+def most_missing(queue: Queue, counts: Ints, served: Floats) -> tuple[Shortage, ...]:
+    """At most what is missing: lanes that shed take what they would alone, the others stay as they are."""
+    gpus = np.where(queue.alone.number > 0, queue.alone.number * queue.gpus, np.iinfo(np.int64).max)
+    smallest, lane = gpus.argmin(axis=1), np.arange(len(gpus))
+    anew = np.zeros_like(counts)
+    anew[lane, smallest] = queue.alone.number[lane, smallest]
+    return shortage_of(queue.rows, np.where(served[:, None] < 1.0, anew, counts))
+
+
+def shortage_of(rows: PackingRows, counts: Ints) -> tuple[Shortage, ...]:
+    """What rows lack for instances `[lane, kind]`."""
+    missing = rows.gpus_missing(counts.sum(axis=0) @ rows.per_instance)
+    return tuple(Shortage(name, gpus) for name, gpus in sorted(missing.items()))
+
+
+def with_words(plan: LanePlan, problem: LaneProblem, shortage: tuple[Shortage, ...]) -> LanePlan:
+    """A plan that says what is short where it sheds, and what it starts beyond the limit."""
+    why = plan.why
+    if plan.starts_over_limit:
+        over, limit = plan.starts_over_limit, problem.max_starts
+        why = f"{why}; the load needs {over} starts more than the limit of {limit}"
+    if not any(plan.shed):
+        return replace(plan, why=why)
+    short = ", ".join(f"{each.gpus_missing} of {each.accelerator}" for each in shortage) or "starts"
+    return replace(plan, shortage=shortage, why=f"not enough GPUs, missing {short}; {why}")
+
+
+def _written(queue: Queue, found: Greed) -> LanePlan:
+    problem, taken = queue.problem, found.taken
+    groups: list[tuple[Group, ...]] = [()] * len(problem.lanes)
+    shed = np.ones(len(problem.lanes))
+    shed[queue.position] = 1.0 - taken.served
+    item = taken.item - queue.flat.start[:-1]
+    share = taken.served / np.maximum(taken.number, 1)
+    rows = zip(queue.position.tolist(), item.tolist(), taken.number.tolist(), share.tolist(), strict=True)
+    for position, place, number, each in rows:
+        if number:
+            groups[position] = (Group(place, number, each),)
+    bound_w = float((queue.alone.per_load * taken.served).sum())
+    bound_w += sum(switching_w(problem, problem.lanes[p], ()) for p, n in enumerate(groups) if not n)
+    plan = written(problem, tuple(groups), bound_w, gap=0.0, engine=ENGINE, shed=tuple(shed.tolist()))
+    over = 0 if problem.max_starts is None else max(0, starts_of(problem, plan.groups) - problem.max_starts)
+    return replace(plan, status=SolveStatus.FALLBACK, starts_over_limit=over)
