@@ -7,6 +7,8 @@ to shed, a second pass prefers small options, and the better of the two passes s
 
 from __future__ import annotations
 
+from operator import gt
+
 import numpy as np
 
 from joulery.optimizer.problem import Floats, Ints
@@ -24,24 +26,29 @@ def greedy(table: OptionTable, previous: Ints | None = None) -> Ints:
         wanted = np.where(table.full[previous], previous, wanted)
     if table.rows.fit(table.total_use(wanted)):
         return wanted
-    frugal = _pass(table, wanted, table.cost_w)
+    frugal = _pass(table, wanted, np.where(table.full, table.cost_w, np.inf))
     if not sheds(table, frugal):
         return frugal
-    compact = _pass(table, smallest_full(table), _size_then_cost(table))
+    ranked = _size_then_cost(table)
+    compact = _pass(table, _first_of_least(table, ranked), ranked)
     return compact if is_better(table, compact, frugal) else frugal
 
 
 def smallest_full(table: OptionTable) -> Ints:
     """The full option of each pool with the fewest GPUs, then the least cost, then its first."""
-    liking = np.where(table.full, _size_then_cost(table), np.inf)
-    tied = np.flatnonzero(liking == np.minimum.reduceat(liking, table.start)[table.owner])
+    return _first_of_least(table, _size_then_cost(table))
+
+
+def _first_of_least(table: OptionTable, ranked: Floats) -> Ints:
+    tied = np.flatnonzero(ranked == np.minimum.reduceat(ranked, table.start)[table.owner])
     first: Ints = tied[np.searchsorted(table.owner[tied], np.arange(len(table.start)))]
     return first
 
 
 def _size_then_cost(table: OptionTable) -> Floats:
-    liking: Floats = table.gpus * (1.0 + table.cost_w.max()) + table.cost_w
-    return liking
+    """Ranks of full options; the others have none."""
+    ranked: Floats = np.where(table.full, table.gpus * (1.0 + table.cost_w.max()) + table.cost_w, np.inf)
+    return ranked
 
 
 def sheds(table: OptionTable, options: Ints) -> bool:
@@ -65,37 +72,37 @@ def safe_bound_w(table: OptionTable, options: Ints) -> float:
     return float(np.minimum.reduceat(cost, table.start).sum())
 
 
-def _pass(table: OptionTable, wanted: Ints, liking: Floats) -> Ints:
-    """One turn per pool: what it wants if it fits, else the full option of smallest `liking` that fits."""
+def _pass(table: OptionTable, wanted: Ints, ranked: Floats) -> Ints:
+    """One turn per pool: what it wants if it fits, else the option of least rank that fits."""
     left = table.rows.slots.copy()
     chosen = wanted.copy()
     use = table.use(wanted)
-    ranked = np.where(table.full, liking, np.inf)
+    divisor = np.maximum(table.rows.per_instance, 1)
+    unused = np.where(table.rows.per_instance > 0, 0.0, np.inf)
     for pool in np.argsort(table.priority, kind="stable").tolist():
         taken = use[pool]
-        if not (taken <= left).all():
-            chosen[pool] = option = _best_that_fits(table, pool, left, ranked)
-            taken = table.use(np.array([option]))[0]
+        if any(map(gt, taken.tolist(), left.tolist())):  # of few rows: faster than arrays
+            most = (left / divisor + unused).min(axis=1)
+            chosen[pool] = _best_that_fits(table, pool, most, int(left[-1]), ranked)
+            taken = table.use(chosen[pool : pool + 1])[0]
         left -= taken
     return chosen
 
 
-def _best_that_fits(table: OptionTable, pool: int, left: Ints, ranked: Floats) -> int:
+def _best_that_fits(table: OptionTable, pool: int, most: Floats, last_left: int, ranked: Floats) -> int:
+    """The option of a pool that it likes best of those that fit, else of those that serve it most.
+
+    Args:
+        most: instances of each kind that the groups left over could hold.
+        last_left: what is left of the last row, which is that of starts where those are limited.
+    """
     part = slice(int(table.start[pool]), int(table.end[pool]))
-    fits = table.count[part] <= _most_instances(table, left)[table.kind[part]]
+    fits = table.count[part] <= most[table.kind[part]]
     if table.starts is not None:
-        fits &= table.starts[part] <= left[-1]
+        fits &= table.starts[part] <= last_left
     ranks = np.where(fits, ranked[part], np.inf)
     best = int(ranks.argmin())
-    if not np.isfinite(ranks[best]):
+    if ranks[best] == np.inf:
         served = np.where(fits, table.served[part], -1.0)
         best = int(np.where(served >= served.max() - SERVED_TOLERANCE, table.cost_w[part], np.inf).argmin())
     return part.start + best
-
-
-def _most_instances(table: OptionTable, left: Ints) -> Ints:
-    """Instances of each kind that the groups left over could hold."""
-    per_instance = table.rows.per_instance
-    room = np.where(per_instance > 0, left // np.maximum(per_instance, 1), np.iinfo(np.int64).max)
-    most: Ints = room.min(axis=1)
-    return most
