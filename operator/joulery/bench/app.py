@@ -13,7 +13,7 @@ from joulery.bench.fewest import fewest_of
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.forms import Form
 from joulery.bench.measure import Measured, measured
-from joulery.bench.plan import DEADLINE_CASES, drifts, tasks
+from joulery.bench.plan import DEADLINE_CASES, deadline_name, drifts, tasks
 from joulery.bench.table import heading, line
 from joulery.bench.targets import judged, row
 
@@ -57,10 +57,10 @@ def suite(
                 for name, found_by in (("fewest", fewest_of), ("foresight", foresight_of)):
                     figures[f"{drift.name}/{name}"] = found_by(drift, 0)
                     say(f"{drift.name}/{name}: {json.dumps(figures[f'{drift.name}/{name}'])}")
-    for case in DEADLINE_CASES:
-        name = f"{case.name}/deadline/auto"
+    for case, form in DEADLINE_CASES:
+        name = deadline_name(case, form)
         if only in name:
-            figures[name] = overshoot_of(case, seeds=20 if is_full else 3)
+            figures[name] = overshoot_of(case, seeds=20 if is_full else 3, form=form)
             say(f"{name}: {json.dumps(figures[name])}")
     return figures, failures
 

@@ -13,6 +13,8 @@ from joulery.bench.suite import Case
 MOST_POOLS_MILP = 100
 LARGE_POOLS = 1000
 LOOSE = 0.5
+# Over what serves all.
+SHORT_OF_GPUS = 1.2
 TIME_LIMIT_S = 20.0
 # Of the model that one would write first, which most often ends there.
 TEXTBOOK_LIMIT_S = 60.0
@@ -50,7 +52,15 @@ FILL_COSTS_W = (35.0, 45.0, 55.0, 60.0, 65.0, 85.0)
 # The same where giving up an instance costs nothing, beside it.
 STOPS_FREE_COSTS_W = (70.0, 80.0, 90.0)
 
-DEADLINE_CASES = (Case(9, 2, 80), Case(100, 2, 80))
+DEADLINE_CASES = (
+    *((Case(pools, 2, 80), form) for form in (Form.EQUAL, Form.FILL) for pools in (9, 100)),
+    (Case(100, 2, 80, SHORT_OF_GPUS), Form.FILL),
+)
+
+
+def deadline_name(case: Case, form: Form) -> str:
+    """Key of the figures of a deadline."""
+    return f"{case.name}/deadline/{form}"
 
 
 def tasks(*, is_full: bool) -> Iterator[Task]:

@@ -63,7 +63,7 @@ class Case:
     @property
     def name(self) -> str:
         """`pools/accelerators/clocks/supply`, as in tables and JSON."""
-        supply = "tight" if self.tightness >= 0.7 else "loose"
+        supply = "loose" if self.tightness < 0.7 else "tight" if self.tightness <= 1.0 else "short"
         size = "" if self.gpus_per_pool in {10, 20} else f"-{self.gpus_per_pool}gpus"
         return f"{self.pools}pools{size}/{self.accelerators}types/{self.clocks}clocks/{supply}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from joulery.bench.churn import FEWER_PERCENT, MORE_POWER_PERCENT, WITHIN
 from joulery.bench.forms import Form
+from joulery.bench.plan import DEADLINE_CASES, deadline_name
 
 # Of resident memory, 1.2 GB.
 MOST_MEBIBYTES = 1.2e9 / 2**20
@@ -62,8 +63,8 @@ def targets() -> Iterator[tuple[str, Target]]:
         for pools in (9, 100):
             key = f"{pools}pools/2types/80clocks/tight/{form}/fallback"
             yield from ((key, target) for target in _GREEDY)
-    for pools in (9, 100):
-        yield from ((f"{pools}pools/2types/80clocks/tight/deadline/auto", target) for target in _DEADLINE)
+    for fleet, form in DEADLINE_CASES:
+        yield from ((deadline_name(fleet, form), target) for target in _DEADLINE)
     for form in (Form.FILL, Form.EQUAL):
         for loads in ("redrawn", "walk5%"):
             key = f"100pools/2types/80clocks/tight/churn/{form}/{loads}/{WITHIN}"

@@ -184,8 +184,9 @@ def test_a_start_draws_the_idle_power_of_its_gpus_for_as_long_as_it_takes() -> N
     assert watts == 4 * 75.0 * 120.0 / 300.0
 
 
-def test_every_plan_of_the_deadline_bench_is_checked() -> None:
-    found = overshoot_of(CASE, seeds=2, limits_s=(0.001, 5.0))
+@pytest.mark.parametrize("form", [Form.EQUAL, Form.FILL])
+def test_every_plan_of_the_deadline_bench_is_checked(form: Form) -> None:
+    found = overshoot_of(CASE, seeds=2, limits_s=(0.001, 5.0), form=form)
     assert found["solves"] == 8
     assert found["plansRefused"] == 0
     assert 0.0 <= found["overshootP50CpuMilliseconds"] <= found["overshootMaxCpuMilliseconds"]

@@ -14,7 +14,7 @@ from joulery.bench.engines import Found, engine_on
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
 from joulery.bench.forms import Form, concave, equal
 from joulery.bench.measure import Measured, Solve, Task
-from joulery.bench.plan import DEADLINE_CASES, drifts, tasks
+from joulery.bench.plan import DEADLINE_CASES, deadline_name, drifts, tasks
 from joulery.bench.suite import Case, drawn
 from joulery.bench.targets import Target, judged, row, targets
 from joulery.optimizer.problem import faults_of as problem_faults
@@ -162,7 +162,7 @@ def test_the_command_prints_a_line_per_engine_and_writes_the_same_figures(
 
 def test_every_target_is_of_a_figure_that_the_full_form_measures() -> None:
     measured = {f"{t.case.name}/{t.form}/{t.engine}" for t in tasks(is_full=True)}
-    measured |= {f"{case.name}/deadline/auto" for case in DEADLINE_CASES}
+    measured |= {deadline_name(case, form) for case, form in DEADLINE_CASES}
     measured |= {f"{drift.name}/{WITHIN}" for drift in drifts(is_full=True)}
     assert {key for key, _ in targets()} <= measured
 

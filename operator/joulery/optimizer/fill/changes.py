@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.finish import OF_GAP, Finished
 from joulery.optimizer.fill.kernel_choice import Changes, least_changes
 from joulery.optimizer.fill.nearby import nearby_of, row_keys
@@ -25,7 +26,7 @@ SIZES = ((1 << 12, 1 << 15), (1 << 15, 1 << 19))
 
 
 def least_changed(
-    table: LaneTable, prices: Floats, value: Floats, bound: float, gap: float
+    table: LaneTable, prices: Floats, value: Floats, bound: float, gap: float, deadline: Deadline
 ) -> tuple[Finished, tuple[Configured, ...]]:
     """The best plan whose distance to the bound is worth looking through, and the bound that it proves.
 
@@ -39,7 +40,7 @@ def least_changed(
     looked_through: tuple[Configured, ...] = ()
     for share in SLACKS:
         slack = share * abs(bound) / table.lanes
-        near = nearby_of(table, prices, value, slack, OF_GAP * gap * abs(bound) / table.lanes)
+        near = nearby_of(table, prices, value, slack, OF_GAP * gap * abs(bound) / table.lanes, deadline)
         if near is None:
             break
         looked_through = (near,)

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from joulery.optimizer.fill.changes import least_changed
+from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import (
     ASIDE,
+    FIRST_UNITS,
     MISSING_TOLERANCE,
     Effort,
     PriceResult,
@@ -40,30 +42,37 @@ MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
 # From this many lanes on a sample's prices come first.
 FEWEST_SAMPLED, SAMPLED_EVERY = 500, 12
+# In units of the deadline: proven values of all lanes; alternatives and what an integer programme needs.
+PROOF_UNITS, LAST_UNITS = 2.0, 2.0
 
 
 def by_prices(
-    problem: LaneProblem, prices: Sequence[RowPrice], time_limit_s: float, counts: Ints | None = None
+    problem: LaneProblem, prices: Sequence[RowPrice], deadline: Deadline, counts: Ints | None = None
 ) -> LanePlan | None:
     """The plan of a faultless problem with at least one lane; None where none is found that serves all.
 
     Args:
         counts: instances of each lane, by key, and kind that serve all within supply, where some are known.
     """
+    began_s = deadline.now_s
     table = lay_out(problem)
+    deadline = deadline.measured(began_s)
     effort = effort_for(table.lanes, len(table.items.kind))
     at_hand = None if counts is None else settled(table, counts)
-    start = _known(table, prices or _sampled(problem, table))
-    result = find_prices(table, effort, start, at_hand)
+    start = _known(table, prices or _sampled(problem, table, deadline))
+    result = find_prices(table, effort, start, at_hand, deadline)
     if result is None:
-        return refused("HiGHS has no optimum of the master problem", ENGINE)
+        is_late = not deadline.allows(FIRST_UNITS)
+        return refused(
+            "no time for prices" if is_late else "HiGHS has no optimum of the master problem", ENGINE
+        )
     if result.missing > MISSING_TOLERANCE:
         return None
-    chosen, bound = _whole(table, effort, result, time_limit_s, has_aside=start is not None)
+    chosen, bound = _whole(table, effort, result, deadline, has_aside=start is not None)
     if chosen is None and at_hand is not None:
         chosen = Chosen(at_hand, float(at_hand.cost.sum()))
     if chosen is None:
-        return None
+        return None if deadline.allows(LAST_UNITS) else refused("no time for a whole choice", ENGINE)
     plan = written(
         problem,
         written_groups(table, chosen.configured.recipe),
@@ -75,32 +84,36 @@ def by_prices(
 
 
 def _whole(
-    table: LaneTable, effort: Effort, result: PriceResult, time_limit_s: float, *, has_aside: bool
+    table: LaneTable, effort: Effort, result: PriceResult, deadline: Deadline, *, has_aside: bool
 ) -> tuple[Chosen | None, float]:
     """The best whole choice and a bound: by search where lanes are few or dozens, else by a small integer programme.
 
     Args:
         has_aside: whether configurations at prices beside were seen on the way, since it began near the best ones.
     """
+    if not deadline.allows(PROOF_UNITS):
+        return None, result.bound
     tolerance = OF_GAP * effort.gap * abs(result.bound) / table.lanes
     at_best, value = proven(table, result.prices, result.best.configured, result.best.value, tolerance)
     bound = float(value.sum() - table.rows.slots @ result.prices)
     instances = at_best.recipe[:, FIRST_COUNT:].sum() / table.lanes
     is_few = table.lanes <= MOST_SEARCHED
     if is_few and instances <= MOST_INSTANCES:
-        finished = finish(table, result.prices, value, bound, None, effort.gap)
+        finished = finish(table, result.prices, value, bound, None, effort.gap, deadline)
         if finished.chosen is not None:
             return finished.chosen, finished.bound
     near: tuple[Configured, ...] = ()
     if not is_few and table.lanes <= MOST_CHANGED:
-        finished, near = least_changed(table, result.prices, value, bound, effort.gap)
+        finished, near = least_changed(table, result.prices, value, bound, effort.gap, deadline)
         if finished.chosen is not None:
             return finished.chosen, finished.bound
+    if not deadline.allows(LAST_UNITS):
+        return None, bound
     is_large = instances > MOST_INSTANCES
     extra = [at_best] if has_aside and not is_few else _alternatives(table, effort, result, at_best, is_large)
-    chosen = choose_whole(table, result, joined([*extra, *near]), INTEGER_GAP, time_limit_s)
+    chosen = choose_whole(table, result, joined([*extra, *near]), INTEGER_GAP, deadline)
     if is_few and (chosen is None or chosen.cost - bound > effort.gap * abs(bound)):
-        finished = finish(table, result.prices, value, bound, chosen, effort.gap)
+        finished = finish(table, result.prices, value, bound, chosen, effort.gap, deadline)
         return finished.chosen, finished.bound
     return chosen, bound
 
@@ -116,7 +129,7 @@ def _alternatives(
     return [at_best, *aside, *(mixtures(table, result.prices * tilt) for tilt in tilts)]
 
 
-def _sampled(problem: LaneProblem, table: LaneTable) -> tuple[RowPrice, ...]:
+def _sampled(problem: LaneProblem, table: LaneTable, deadline: Deadline) -> tuple[RowPrice, ...]:
     """Prices of every twelfth lane on as much of the supply: near those of all, for a fraction of the calls."""
     if table.lanes < FEWEST_SAMPLED:
         return ()
@@ -124,7 +137,8 @@ def _sampled(problem: LaneProblem, table: LaneTable) -> tuple[RowPrice, ...]:
     sample = lay_out(replace(problem, lanes=lanes))
     slots = np.rint(table.rows.slots * (len(lanes) / table.lanes)).astype(np.int64)
     sample = replace(sample, rows=replace(table.rows, slots=slots))
-    result = find_prices(sample, effort_for(sample.lanes, len(sample.items.kind)), None)
+    effort = effort_for(sample.lanes, len(sample.items.kind))
+    result = find_prices(sample, effort, None, None, deadline)
     return () if result is None else _told(sample, result.prices)
 
 

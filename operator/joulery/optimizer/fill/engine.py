@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.pricing import priced
 from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.lp import Columns, Master, MasterPoint
@@ -28,6 +29,9 @@ REDUCED_COST_TOLERANCE = 1e-9
 FEW_ITEMS = 150
 # Prices beside the best at which whole choices find alternatives.
 ASIDE = (0.85, 1.18)
+# What the first prices take, and each further call, in units of the deadline.
+FIRST_UNITS, CALL_UNITS = 2.0, 0.6
+UNHURRIED = Deadline(60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,19 @@ def effort_for(lanes: int, items: int) -> Effort:
 
 
 def find_prices(
-    table: LaneTable, effort: Effort, start: Floats | None, at_hand: Configured | None = None
+    table: LaneTable,
+    effort: Effort,
+    start: Floats | None,
+    at_hand: Configured | None = None,
+    deadline: Deadline = UNHURRIED,
 ) -> PriceResult | None:
-    """The price loop; None where HiGHS has no optimum of a master.
+    """The price loop; None where HiGHS has no optimum of a master, or the deadline comes before the prices.
 
     Args:
         at_hand: a configuration of each lane to begin with, beside those that are found.
     """
+    if not deadline.allows(FIRST_UNITS):
+        return None
     master = Master(table.lanes, table.rows.slots, ELASTIC_COST)
     first = _first(table, effort, start)
     place = max(range(len(first)), key=lambda place: first[place].bound)
@@ -100,6 +110,8 @@ def find_prices(
     seen: list[Configured] = []
     at: MasterPoint | None = None
     for call in range(MOST_CALLS):
+        if not deadline.allows(CALL_UNITS):
+            return None
         master.add(Columns(new.lane, new.cost, new.use))
         seen.append(new)
         if call == 0:

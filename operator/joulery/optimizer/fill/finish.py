@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulery.optimizer.fill.engine import joined
+from joulery.optimizer.fill.deadline import Deadline
+from joulery.optimizer.fill.engine import UNHURRIED, joined
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, cheapest_choice
 from joulery.optimizer.fill.nearby import nearby_of
 from joulery.optimizer.fill.table import Configured, LaneTable
@@ -40,9 +41,15 @@ class Finished:
 
 
 def finish(
-    table: LaneTable, prices: Floats, value: Floats, bound: float, chosen: Chosen | None, gap: float
+    table: LaneTable,
+    prices: Floats,
+    value: Floats,
+    bound: float,
+    chosen: Chosen | None,
+    gap: float,
+    deadline: Deadline = UNHURRIED,
 ) -> Finished:
-    """Search rounds of growing slack until the gap is reached or the budget spent.
+    """Search rounds of growing slack until the gap is reached or the budget or the time spent.
 
     Args:
         value: priced cost of each lane's cheapest configuration, of which `bound` is made.
@@ -58,7 +65,9 @@ def finish(
             # A bound of `gap` below the cost is enough; a first look costs little and finds better plans.
             enough = (chosen.cost - bound) - 0.9 * gap * chosen.cost
             slack = min(slack, max(enough, first), (chosen.cost - bound) * (1.0 + ROUNDING))
-        near = nearby_of(table, prices, value, slack, tolerance) if slack <= most else None
+        near = nearby_of(table, prices, value, slack, tolerance, deadline) if slack <= most else None
+        if near is None and not deadline.allows():
+            break
         if near is None:  # too many: a smaller step may find a better plan, which then needs less
             slack = (done + slack) / 2.0
             continue

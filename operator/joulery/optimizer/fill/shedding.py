@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from joulery.optimizer.fill.aggregate import Service, most_served
-from joulery.optimizer.fill.columns import by_prices
-from joulery.optimizer.fill.greed import with_words
+from joulery.optimizer.fill.columns import ENGINE, by_prices
+from joulery.optimizer.fill.deadline import Deadline
+from joulery.optimizer.fill.greed import most_missing, queued, with_words
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.missing import gpus_missing
 from joulery.optimizer.fill.plan import Group, LanePlan, refused, starts_of, switching_w
@@ -25,6 +26,8 @@ UNLIMITED = 1_000_000_000
 SHED_TOLERANCE = 2e-6
 # Of the solver's time, for what is served; the rest is for how.
 OF_TIME = 0.6
+# What all of it takes at least, and what is missing, in units of the deadline.
+SHED_UNITS, MISSING_UNITS = 8.0, 4.0
 
 Planned = Callable[[LaneProblem, Ints], LanePlan]
 """Serves all lanes of a problem, given instances of each lane, by key, and kind that do."""
@@ -41,19 +44,23 @@ class Services(Protocol):
         ...
 
 
-def shedding_least(problem: LaneProblem, time_limit_s: float) -> LanePlan:
+def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
     """Least shed by falling weight, in shares of load summed over lanes; then least watts at that shed."""
+    if not deadline.allows(SHED_UNITS):
+        return refused("no time for what is shed", ENGINE)
 
     def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
-        limit_s = OF_TIME / 3.0 * time_limit_s
+        limit_s = OF_TIME / 3.0 * deadline.left_s
         return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or greedy_service(table)
 
     def planned(part: LaneProblem, counts: Ints) -> LanePlan:
-        found = by_prices(part, (), (1.0 - OF_TIME) * time_limit_s, counts)
+        found = by_prices(part, (), deadline.part(1.0 - OF_TIME), counts)
         return settled_plan(part, counts) if found is None or not found.is_plan else found
 
     def missing(table: LaneTable, found: Service) -> tuple[Shortage, ...]:
-        return gpus_missing(table, found, OF_TIME / 3.0 * time_limit_s)
+        if not deadline.allows(MISSING_UNITS):
+            return most_missing(queued(problem), found.counts, found.served)
+        return gpus_missing(table, found, OF_TIME / 3.0 * deadline.left_s)
 
     return _serving_most(problem, service, planned, missing)
 

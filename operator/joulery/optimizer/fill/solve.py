@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from joulery.optimizer.fill.checker import check_lanes
+from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.faults import lane_faults
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
@@ -13,6 +15,8 @@ from joulery.optimizer.solution import SolveStatus
 
 COLUMNS, FALLBACK = "columns", "fallback"
 TEXTBOOK, TEXTBOOK_PARTIAL = "textbook", "textbook-partial"
+# Twice what a stage of the shedding may lose against an earlier one.
+SHED_TOLERANCE = 2e-6
 ENGINES = (COLUMNS, FALLBACK, TEXTBOOK, TEXTBOOK_PARTIAL)
 
 
@@ -22,8 +26,11 @@ def solve_lanes(
     engine: str = COLUMNS,
     time_limit_s: float = 5.0,
     prices: Sequence[RowPrice] = (),
+    stopwatch: Callable[[], float] | None = None,
 ) -> LanePlan:
     """Least shed by strict priority of weights, then least watts, within supply.
+
+    With a stopwatch a greedy plan is made and checked first, and what comes out at the limit is the best by then.
 
     Args:
         engine: `columns`; `fallback`, greed alone; `textbook`, one integer per item with its load; or
@@ -31,6 +38,7 @@ def solve_lanes(
             problems and tests.
         time_limit_s: seconds for HiGHS.
         prices: those of an earlier plan; they shorten the search.
+        stopwatch: seconds since the caller began; the limit then counts on it, over everything that is done.
     """
     if engine not in ENGINES:
         return refused(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}", engine)
@@ -39,33 +47,71 @@ def solve_lanes(
         return refused("; ".join(faults), engine)
     if not problem.lanes:
         return LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "no lanes", engine)
-    plan = _checked(problem, engine, time_limit_s, prices)
+    deadline = Deadline(time_limit_s, stopwatch)
+    if engine == COLUMNS and stopwatch is not None:
+        return _in_time(problem, deadline, prices)
+    plan = _checked(problem, engine, deadline, prices)
     if plan.is_plan or engine != COLUMNS:
         return plan
-    spare = _checked(problem, FALLBACK, time_limit_s, ())
+    return _instead(_checked(problem, FALLBACK, deadline, ()), plan)
+
+
+def _in_time(problem: LaneProblem, deadline: Deadline, prices: Sequence[RowPrice]) -> LanePlan:
+    """The best checked plan by the deadline; as much is kept back for writing and checking as greed took."""
+    began_s = deadline.now_s
+    spare = _checked(problem, FALLBACK, deadline, ())
+    spent = deadline.measured(began_s)
+    if not spent.allows(2.0):
+        return _instead(spare, refused(f"no time for prices: limit {deadline.time_limit_s} s", COLUMNS))
+    kept = spent.keeping(spent.unit_s)
+    plan = _checked(problem, COLUMNS, kept, prices)
+    if not plan.is_plan:
+        return _instead(spare, plan)
+    if spare.is_plan and _is_better(problem, spare, plan):
+        return replace(spare, why=f"better than what prices found in {deadline.time_limit_s} s; {spare.why}")
+    is_cut_short = plan.status is not SolveStatus.OPTIMAL and not kept.allows()
+    return replace(plan, why=f"{plan.why}; stopped at {deadline.time_limit_s} s") if is_cut_short else plan
+
+
+def _instead(spare: LanePlan, plan: LanePlan) -> LanePlan:
+    """The greedy plan, and why it stands in."""
     return replace(spare, why=f"{plan.why}; {spare.why}") if spare.is_plan else plan
 
 
-def _checked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Sequence[RowPrice]) -> LanePlan:
+def _is_better(problem: LaneProblem, one: LanePlan, other: LanePlan) -> bool:
+    """Whether a plan sheds less by falling weight or, shedding alike, costs less."""
+    for weight in sorted({lane.weight for lane in problem.lanes}, reverse=True):
+        lost = [
+            math.fsum(
+                shed for lane, shed in zip(problem.lanes, plan.shed, strict=True) if lane.weight == weight
+            )
+            for plan in (one, other)
+        ]
+        if abs(lost[0] - lost[1]) > SHED_TOLERANCE:
+            return lost[0] < lost[1]
+    return one.cost_w < other.cost_w
+
+
+def _checked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequence[RowPrice]) -> LanePlan:
     """An engine's plan that has passed the checker; refused otherwise."""
     try:
-        plan = _asked(problem, engine, time_limit_s, prices)
+        plan = _asked(problem, engine, deadline, prices)
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
         return refused(f"HiGHS failed: {type(error).__name__}: {error}", engine)
     wrong = check_lanes(problem, plan) if plan.is_plan else ()
     return refused(f"the checker refused the plan: {'; '.join(wrong)}", engine) if wrong else plan
 
 
-def _asked(problem: LaneProblem, engine: str, time_limit_s: float, prices: Sequence[RowPrice]) -> LanePlan:
+def _asked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequence[RowPrice]) -> LanePlan:
     if engine == COLUMNS:
         from joulery.optimizer.fill.columns import by_prices  # loads numba and HiGHS
         from joulery.optimizer.fill.shedding import shedding_least
 
-        return by_prices(problem, prices, time_limit_s) or shedding_least(problem, time_limit_s)
+        return by_prices(problem, prices, deadline) or shedding_least(problem, deadline)
     if engine == FALLBACK:
         from joulery.optimizer.fill.greed import greedy_plan
 
         return greedy_plan(problem)
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
 
-    return by_textbook(problem, time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)
+    return by_textbook(problem, deadline.time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import PriceResult
 from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.lp import Columns, choose
@@ -32,7 +33,7 @@ class Chosen:
 
 
 def choose_whole(
-    table: LaneTable, result: PriceResult, extra: Configured, gap: float, time_limit_s: float
+    table: LaneTable, result: PriceResult, extra: Configured, gap: float, deadline: Deadline
 ) -> Chosen | None:
     """The best whole choice round the master's; None where no round finds one.
 
@@ -44,7 +45,9 @@ def choose_whole(
     reduced = _reduced(table, every, result.prices)
     number = ALTERNATIVES_PER_ROW * len(table.rows.slots)
     for _ in range(ROUNDS):
-        chosen = _round(table, every, share, reduced, number, gap, time_limit_s)
+        if not deadline.allows():
+            break
+        chosen = _round(table, every, share, reduced, number, gap, deadline.left_s)
         if chosen is not None or number >= len(every):
             return chosen
         number *= WIDER

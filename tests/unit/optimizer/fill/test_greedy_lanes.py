@@ -50,7 +50,9 @@ def ruled(problem: LaneProblem, seed: int) -> LaneProblem:
 
 
 @quick
-@given(seed=st.integers(0, 10_000), lanes=st.integers(1, 20), tightness=st.sampled_from([0.5, 0.75, 1.5, 6.0]))
+@given(
+    seed=st.integers(0, 10_000), lanes=st.integers(1, 20), tightness=st.sampled_from([0.5, 0.75, 1.5, 6.0])
+)
 def test_whatever_lanes_ask_there_is_a_checked_plan(seed: int, lanes: int, tightness: float) -> None:
     problem = ruled(fill(drawn(Case(lanes, 2, 6, tightness), seed)), seed)
     plan = solve_lanes(problem, engine="fallback")
