@@ -1,10 +1,11 @@
-"""How much of each lane can be served, and by how many instances of each kind: a small model without clocks.
+"""How much of each lane and pool can be served, and by what: a small model without lanes' clocks.
 
     n_k   integer, instances of kind k      C_k, w_k   its load and watts at the highest clock      s   share served
 
+    per pool     one of its options x, each with what it serves, its watts and its use
     per lane     s <= sum of C_k n_k,  s <= 1,  and what the lane asks of its instances where s > 0
     packing      sum of t n <= slots
-    stage q      max sum of s over lanes of weight q, from the highest, keeping what the stages before have reached
+    stage q      max sum of s over lanes and pools of weight q, from the highest, keeping what stages before reached
     last stage   min sum of w_k n_k + switching: of ways that shed alike one that costs little, or starts fewest
 
 A lane that sheds has all instances full at the highest clock, or it could shed less; so its shares, and its watts,
@@ -13,15 +14,19 @@ are exact. Those that are served wholly get their clocks from prices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import highspy
 import numpy as np
 
+from joulery.optimizer.fill.aggregate_pools import OptionColumns, add_pools, chosen_options
 from joulery.optimizer.fill.kernel_rules import served_by
+from joulery.optimizer.fill.model import Model
+from joulery.optimizer.fill.service import Service, weights_of
 from joulery.optimizer.fill.table import LaneTable
-from joulery.optimizer.lp import PRIMAL_FEASIBLE, quiet
+from joulery.optimizer.lp import PRIMAL_FEASIBLE
 from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.pruning import trading_options
 
 # Shares that a stage may lose against an earlier one: the solver's own tolerance.
 SHED_SLACK = 1e-6
@@ -30,70 +35,31 @@ FEW_LANES, FINE_GAP, COARSE_GAP = 30, 1e-6, 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Service:
-    """Instances `[lane, kind]`, the share of each lane that they carry, and whether less shed is ruled out."""
-
-    counts: Ints
-    served: Floats
-    is_proven: bool
-
-
-@dataclass(slots=True)
-class Model:
-    """Columns from zero up to `most`, and rows between `least` and `limit`."""
-
-    cost: list[float] = field(default_factory=list)
-    most: list[float] = field(default_factory=list)
-    is_whole: list[bool] = field(default_factory=list)
-    least: list[float] = field(default_factory=list)
-    limit: list[float] = field(default_factory=list)
-    entries: list[tuple[int, int, float]] = field(default_factory=list)
-
-    def column(self, cost: float, most: float, *, is_whole: bool = False) -> int:
-        """One more column."""
-        self.cost.append(cost)
-        self.most.append(most)
-        self.is_whole.append(is_whole)
-        return len(self.cost) - 1
-
-    def row(self, entries: list[tuple[int, float]], least: float, limit: float = highspy.kHighsInf) -> None:
-        """One more row of `(column, value)`."""
-        self.entries += [(len(self.least), column, value) for column, value in entries]
-        self.least.append(least)
-        self.limit.append(limit)
-
-    def passed(self) -> highspy.Highs:
-        """HiGHS with the model, without an objective."""
-        row, column, value = (np.array(part) for part in zip(*self.entries, strict=True))
-        order = np.lexsort((row, column))
-        model = highspy.HighsLp()
-        model.num_col_, model.num_row_ = len(self.cost), len(self.least)
-        model.col_cost_, model.col_lower_ = np.zeros(len(self.cost)), np.zeros(len(self.cost))
-        model.col_upper_ = np.array(self.most)
-        model.row_lower_, model.row_upper_ = np.array(self.least), np.array(self.limit)
-        model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        starts = np.searchsorted(column[order], np.arange(len(self.cost) + 1))
-        model.a_matrix_.start_ = starts.astype(np.int32)
-        model.a_matrix_.index_, model.a_matrix_.value_ = row[order].astype(np.int32), value[order]
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        model.integrality_ = [kinds[int(is_whole)] for is_whole in self.is_whole]
-        highs = quiet()
-        highs.passModel(model)
-        return highs
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """Where the model has instances (by `(lane, kind)`), shares served (by lane), and starts."""
+    """Where the model has instances (by `(lane, kind)`), shares served (by lane), starts, and options of pools."""
 
     instances: dict[tuple[int, int], int]
     served: Ints
     starts: Ints
+    options: OptionColumns
 
-    def used(self, per_instance: Ints) -> list[tuple[int, float]]:
-        """Entries of a row that instances use by kind."""
-        pairs = ((column, float(per_instance[kind])) for (_, kind), column in self.instances.items())
-        return [(column, each) for column, each in pairs if each]
+    def used(self, table: LaneTable, row: int) -> list[tuple[int, float]]:
+        """Entries of a packing row, or that of starts."""
+        per_instance = table.rows.per_instance[:, row]
+        if table.has_limited_starts and row == len(table.rows.slots) - 1:
+            pairs = [(column, 1.0) for column in self.starts.tolist()]
+        else:
+            pairs = [(column, float(per_instance[kind])) for (_, kind), column in self.instances.items()]
+        return [(column, each) for column, each in (*pairs, *self.options.used(row)) if each]
+
+    def gain(self, weight: Floats, priority: float, columns: int) -> Floats:
+        """What each column of the model serves of lanes and pools of one priority."""
+        lanes = len(self.served)
+        gain = np.zeros(columns)
+        gain[self.served[weight[:lanes] == priority]] = 1.0
+        is_asked = weight[lanes + self.options.owner] == priority
+        gain[self.options.column[is_asked]] = self.options.served[is_asked]
+        return gain
 
 
 def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bool = False) -> Service | None:
@@ -104,26 +70,33 @@ def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bo
         is_starting_fewest: whether, of ways that shed alike, the one with fewest starts is asked for.
     """
     model = Model()
-    columns = modelled(table, model)
+    columns = modelled(table, model, _trading(table))
     highs = model.passed()
-    highs.setOptionValue("mip_rel_gap", FINE_GAP if table.lanes <= FEW_LANES else COARSE_GAP)
-    weight = np.array([table.problem.lanes[p].weight for p in table.position.tolist()])
+    highs.setOptionValue("mip_rel_gap", FINE_GAP if table.blocks <= FEW_LANES else COARSE_GAP)
+    weight = weights_of(table)
     stages = np.unique(weight)[::-1].tolist()
     point, is_proven = None, True
     for place, priority in enumerate(stages):
-        of_it = columns.served[weight == priority]
-        cost = np.zeros(len(model.cost))
-        cost[of_it] = -1.0
-        found = minimised(highs, cost, time_limit_s, len(stages) - place + 1)
+        gain = columns.gain(weight, priority, len(model.cost))
+        found = minimised(highs, 0.0 - gain, time_limit_s, len(stages) - place + 1)
         is_proven = is_proven and highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         if found is None:
             break
-        point, reached = found, float(found[of_it].sum()) - SHED_SLACK
-        highs.addRow(reached, highspy.kHighsInf, len(of_it), of_it.astype(np.int32), np.ones(len(of_it)))
+        point, of_it = found, np.flatnonzero(gain)
+        reached = float((gain[of_it] * found[of_it]).sum()) - SHED_SLACK
+        highs.addRow(reached, highspy.kHighsInf, len(of_it), of_it.astype(np.int32), gain[of_it])
     else:
         last = minimised(highs, _last_cost(model, columns, is_starting_fewest), time_limit_s, 1)
         point = point if last is None else last
     return None if point is None else _service(table, columns, point, is_proven=is_proven)
+
+
+def _trading(table: LaneTable) -> Ints:
+    """Options of pools that are enough to find the least cost at the least shed."""
+    if table.pools is None:
+        return np.zeros(0, dtype=np.int64)
+    every = table.pools.every
+    return trading_options(every, np.arange(len(every.owner)))
 
 
 def _last_cost(model: Model, columns: Columns, is_starting_fewest: bool) -> Floats:
@@ -131,6 +104,7 @@ def _last_cost(model: Model, columns: Columns, is_starting_fewest: bool) -> Floa
     if is_starting_fewest:
         cost[:] = 0.0
         cost[columns.starts] = 1.0
+        cost[columns.options.column] = columns.options.use[:, -1]
     return cost
 
 
@@ -159,11 +133,11 @@ def _service(table: LaneTable, columns: Columns, point: Floats, *, is_proven: bo
     served = np.zeros(table.lanes)
     served_by(table.searched.hulls, table.rules, counts, served)
     counts[served == 0.0] = 0
-    return Service(counts, served, is_proven)
+    return Service(counts, served, chosen_options(columns.options, point), is_proven)
 
 
-def modelled(table: LaneTable, model: Model, *, has_supply: bool = True) -> Columns:
-    """Add all lanes to a model, and the supply that they share."""
+def modelled(table: LaneTable, model: Model, options: Ints, *, has_supply: bool = True) -> Columns:
+    """Add all lanes to a model, pools with some options, and the supply that they share."""
     instances: dict[tuple[int, int], int] = {}
     served, starts = [], []
     for lane in range(table.lanes):
@@ -173,19 +147,12 @@ def modelled(table: LaneTable, model: Model, *, has_supply: bool = True) -> Colu
         instances |= {(lane, kind): column for kind, column in of_lane.items()}
         _add_asked(table, model, lane, share, of_lane)
         starts += _add_switching(table, model, lane, of_lane)
-    columns = Columns(instances, np.array(served), np.array(starts, dtype=np.int64))
+    of_pools = add_pools(table, model, options)
+    columns = Columns(instances, np.array(served), np.array(starts, dtype=np.int64), of_pools)
     if has_supply:
-        _add_supply(table, model, columns)
+        for row, slots in enumerate(table.rows.slots.tolist()):
+            model.row(columns.used(table, row), -highspy.kHighsInf, float(slots))
     return columns
-
-
-def _add_supply(table: LaneTable, model: Model, columns: Columns) -> None:
-    last = len(table.rows.slots) - 1
-    for row, slots in enumerate(table.rows.slots.tolist()):
-        used = columns.used(table.rows.per_instance[:, row])
-        if table.has_limited_starts and row == last:
-            used = [(column, 1.0) for column in columns.starts.tolist()]
-        model.row(used, -highspy.kHighsInf, float(slots))
 
 
 def _add_instances(table: LaneTable, model: Model, lane: int, share: int) -> dict[int, int]:

@@ -39,8 +39,8 @@ def least_changed(
     best = Finished(None, bound)
     looked_through: tuple[Configured, ...] = ()
     for share in SLACKS:
-        slack = share * abs(bound) / table.lanes
-        near = nearby_of(table, prices, value, slack, OF_GAP * gap * abs(bound) / table.lanes, deadline)
+        slack = share * abs(bound) / table.blocks
+        near = nearby_of(table, prices, value, slack, OF_GAP * gap * abs(bound) / table.blocks, deadline)
         if near is None:
             break
         looked_through = (near,)
@@ -66,7 +66,7 @@ def _among(
     reduced = np.maximum(0.0, near.lower + near.use @ prices - value[near.lane])
     order = np.lexsort((near.cost, reduced, near.lane))
     near, reduced = near.taken(order), reduced[order]
-    start = np.searchsorted(near.lane, np.arange(table.lanes + 1))
+    start = np.searchsorted(near.lane, np.arange(table.blocks + 1))
     first = start[:-1]
     if (np.diff(start) == 0).any():
         return Finished(None, bound)

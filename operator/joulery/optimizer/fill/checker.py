@@ -1,4 +1,4 @@
-"""An independent look at a plan of filled lanes: all is computed again from the problem, sharing no engine code."""
+"""An independent look at a plan of lanes and pools: all is computed again from the problem, sharing no engine code."""
 
 from __future__ import annotations
 
@@ -15,22 +15,48 @@ def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
     """What is wrong with a plan, empty if nothing is: choice, load, capacity, packing, cost and bound."""
     if len(plan.groups) != len(problem.lanes):
         return (f"{len(plan.groups)} configurations for {len(problem.lanes)} lanes",)
-    if len(plan.shed) != len(problem.lanes):
-        return (f"shed given for {len(plan.shed)} of {len(problem.lanes)} lanes",)
-    strays = tuple(
+    if len(plan.options) != len(problem.pools):
+        return (f"{len(plan.options)} options chosen for {len(problem.pools)} pools",)
+    both = len(problem.lanes) + len(problem.pools)
+    if len(plan.shed) != both:
+        return (f"shed given for {len(plan.shed)} of {both} lanes and pools",)
+    strays = (*_strays(problem, plan), *_stray_options(problem, plan))
+    chosen = list(zip(problem.lanes, plan.groups, plan.shed, strict=False))
+    return strays or (
+        *(fault for lane, groups, shed in chosen for fault in _load(lane, groups, shed)),
+        *(fault for lane, groups, shed in chosen for fault in _rules(lane, groups, shed)),
+        *_served(problem, plan),
+        *_packing(problem, plan),
+        *_quotas(problem, plan),
+        *_starts(problem, plan),
+        *_cost(problem, plan),
+    )
+
+
+def _strays(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    return tuple(
         f"lane {lane.key}: {group} is none of its {len(lane)} items"
         for lane, groups in zip(problem.lanes, plan.groups, strict=True)
         for group in groups
         if not (0 <= group.item < len(lane) and group.instances >= 1)
     )
-    chosen = list(zip(problem.lanes, plan.groups, plan.shed, strict=True))
-    return strays or (
-        *(fault for lane, groups, shed in chosen for fault in _load(lane, groups, shed)),
-        *(fault for lane, groups, shed in chosen for fault in _rules(lane, groups, shed)),
-        *_packing(problem, plan),
-        *_quotas(problem, plan),
-        *_starts(problem, plan),
-        *_cost(problem, plan),
+
+
+def _stray_options(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    return tuple(
+        f"pool {pool.key}: option {option} is none of its {len(pool)}"
+        for pool, option in zip(problem.pools, plan.options, strict=True)
+        if not 0 <= option < len(pool)
+    )
+
+
+def _served(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    """What the options of pools shed."""
+    shed = plan.shed[len(problem.lanes) :]
+    return tuple(
+        f"pool {pool.key}: sheds {1.0 - float(pool.served[option])}, not {told}"
+        for pool, option, told in zip(problem.pools, plan.options, shed, strict=True)
+        if not abs(told - (1.0 - float(pool.served[option]))) <= RELATIVE_TOLERANCE
     )
 
 
@@ -85,12 +111,21 @@ def _switching_w(lane: Lane, groups: tuple[Group, ...]) -> float:
     return lane.start_w * (want - have).total() + lane.stop_w * (have - want).total()
 
 
+def _all_instances(problem: LaneProblem, plan: LanePlan) -> Counter[int]:
+    """Of lanes and pools together, by kind."""
+    found: Counter[int] = Counter()
+    for lane, groups in zip(problem.lanes, plan.groups, strict=True):
+        found.update(_instances(lane, groups))
+    for pool, option in zip(problem.pools, plan.options, strict=True):
+        found[int(pool.kind[option])] += int(pool.count[option])
+    return found
+
+
 def _packing(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
     instances: dict[str, Counter[int]] = {}
-    for lane, groups in zip(problem.lanes, plan.groups, strict=True):
-        for group in groups:
-            kind = problem.kinds[int(lane.kind[group.item])]
-            instances.setdefault(kind.accelerator, Counter())[kind.gpus] += group.instances
+    for place, number in _all_instances(problem, plan).items():
+        kind = problem.kinds[place]
+        instances.setdefault(kind.accelerator, Counter())[kind.gpus] += number
     slots = {supply.accelerator: dict(supply.slots) for supply in problem.supplies}
     found = []
     for accelerator, of_size in sorted(instances.items()):
@@ -103,10 +138,8 @@ def _packing(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
 
 def _quotas(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
     used: Counter[str] = Counter()
-    for lane, groups in zip(problem.lanes, plan.groups, strict=True):
-        for group in groups:
-            kind = problem.kinds[int(lane.kind[group.item])]
-            used[kind.quota] += group.instances * kind.gpus
+    for place, number in _all_instances(problem, plan).items():
+        used[problem.kinds[place].quota] += number * problem.kinds[place].gpus
     return tuple(
         f"quota {quota.name}: {used[quota.name]} GPUs used, {quota.gpus} allowed"
         for quota in problem.quotas
@@ -121,6 +154,8 @@ def _starts(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
         (_instances(lane, groups) - Counter(dict(lane.running))).total()
         for lane, groups in zip(problem.lanes, plan.groups, strict=True)
     )
+    pools = zip(problem.pools, plan.options, strict=True)
+    started += sum(int(pool.starts[option]) for pool, option in pools if pool.starts is not None)
     if max(0, started - problem.max_starts) == plan.starts_over_limit:
         return ()
     return (f"{started} starts, {problem.max_starts} allowed, {plan.starts_over_limit} more told",)
@@ -133,6 +168,8 @@ def _cost(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
         for group in groups
     )
     cost_w += math.fsum(_switching_w(n, groups) for n, groups in zip(problem.lanes, plan.groups, strict=True))
+    pools = zip(problem.pools, plan.options, strict=True)
+    cost_w += math.fsum(float(pool.watts[o]) + float(pool.switch_w[o]) for pool, o in pools)
     slack_w = RELATIVE_TOLERANCE * max(1.0, abs(cost_w))
     found = []
     if not abs(plan.cost_w - cost_w) <= slack_w:  # true for NaN as well

@@ -1,4 +1,4 @@
-"""Engine `columns` for lanes that fill: prices, a whole choice round them, and what it says in words."""
+"""Engine `columns` for lanes that fill and pools beside them: prices, a whole choice round them, and its words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from joulery.optimizer.fill.blocks import joined, nearest_options, written_blocks
 from joulery.optimizer.fill.changes import least_changed
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import (
@@ -17,48 +18,51 @@ from joulery.optimizer.fill.engine import (
     PriceResult,
     effort_for,
     find_prices,
-    joined,
 )
-from joulery.optimizer.fill.finish import OF_GAP, finish
+from joulery.optimizer.fill.finish import OF_GAP, Finished, finish
+from joulery.optimizer.fill.integers import by_integers
 from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused, written
 from joulery.optimizer.fill.pricing import priced, proven
+from joulery.optimizer.fill.service import Service
 from joulery.optimizer.fill.settled import settled
-from joulery.optimizer.fill.table import Configured, LaneTable, lay_out, written_groups
+from joulery.optimizer.fill.table import Configured, LaneTable, lay_out
 from joulery.optimizer.fill.whole import Chosen, choose_whole
-from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.problem import Floats
 
 ENGINE = "columns"
 # Relative gap of the integer programme.
 INTEGER_GAP = 1e-4
-# Up to this many lanes all configurations that could matter are few enough to search through.
+# Up to this many lanes and pools all configurations that could matter are few enough to search through.
 MOST_SEARCHED = 30
 # Up to this many, the configurations that a few lanes could change to are.
 MOST_CHANGED = 200
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
-# From this many lanes on a sample's prices come first.
+# Options of pools per packing row that whole choices are offered.
+OPTIONS_PER_ROW = 600
+# From this many lanes and pools on a sample's prices come first.
 FEWEST_SAMPLED, SAMPLED_EVERY = 500, 12
 # In units of the deadline: proven values of all lanes; alternatives and what an integer programme needs.
 PROOF_UNITS, LAST_UNITS = 2.0, 2.0
 
 
 def by_prices(
-    problem: LaneProblem, prices: Sequence[RowPrice], deadline: Deadline, counts: Ints | None = None
+    problem: LaneProblem, prices: Sequence[RowPrice], deadline: Deadline, known: Service | None = None
 ) -> LanePlan | None:
     """The plan of a faultless problem with at least one lane; None where none is found that serves all.
 
     Args:
-        counts: instances of each lane, by key, and kind that serve all within supply, where some are known.
+        known: instances of each lane and options of pools that serve all within supply, where some are known.
     """
     began_s = deadline.now_s
     table = lay_out(problem)
     deadline = deadline.measured(began_s)
-    effort = effort_for(table.lanes, len(table.items.kind))
-    at_hand = None if counts is None else settled(table, counts)
+    effort = effort_for(table)
+    at_hand = None if known is None else settled(table, known)
     start = _known(table, prices or _sampled(problem, table, deadline))
     result = find_prices(table, effort, start, at_hand, deadline)
     if result is None:
@@ -73,13 +77,8 @@ def by_prices(
         chosen = Chosen(at_hand, float(at_hand.cost.sum()))
     if chosen is None:
         return None if deadline.allows(LAST_UNITS) else refused("no time for a whole choice", ENGINE)
-    plan = written(
-        problem,
-        written_groups(table, chosen.configured.recipe),
-        bound * table.unit_w,
-        gap=effort.gap,
-        engine=ENGINE,
-    )
+    groups, options = written_blocks(table, chosen.configured.recipe)
+    plan = written(problem, groups, bound * table.unit_w, gap=effort.gap, engine=ENGINE, options=options)
     return replace(plan, prices=_told(table, result.prices))
 
 
@@ -93,29 +92,50 @@ def _whole(
     """
     if not deadline.allows(PROOF_UNITS):
         return None, result.bound
-    tolerance = OF_GAP * effort.gap * abs(result.bound) / table.lanes
+    tolerance = OF_GAP * effort.gap * abs(result.bound) / table.blocks
     at_best, value = proven(table, result.prices, result.best.configured, result.best.value, tolerance)
     bound = float(value.sum() - table.rows.slots @ result.prices)
-    instances = at_best.recipe[:, FIRST_COUNT:].sum() / table.lanes
-    is_few = table.lanes <= MOST_SEARCHED
+    found = _near_bound(table, effort, result, at_best, value, deadline, has_aside=has_aside)
+    chosen = found.chosen
+    is_open = chosen is not None and chosen.cost - found.bound > effort.gap * chosen.cost
+    if is_open and table.pools is not None and table.blocks <= MOST_CHANGED and deadline.allows(LAST_UNITS):
+        found = by_integers(table, result.prices, value, bound, found, effort.gap, deadline)
+    return found.chosen, found.bound
+
+
+def _near_bound(
+    table: LaneTable,
+    effort: Effort,
+    result: PriceResult,
+    at_best: Configured,
+    value: Floats,
+    deadline: Deadline,
+    *,
+    has_aside: bool,
+) -> Finished:
+    """As `_whole`, of configurations near the bound."""
+    bound = float(value.sum() - table.rows.slots @ result.prices)
+    instances = at_best.recipe[: table.lanes, FIRST_COUNT:].sum() / table.lanes
+    is_few = table.blocks <= MOST_SEARCHED
     if is_few and instances <= MOST_INSTANCES:
         finished = finish(table, result.prices, value, bound, None, effort.gap, deadline)
         if finished.chosen is not None:
-            return finished.chosen, finished.bound
+            return finished
     near: tuple[Configured, ...] = ()
-    if not is_few and table.lanes <= MOST_CHANGED:
+    if not is_few and table.blocks <= MOST_CHANGED:
         finished, near = least_changed(table, result.prices, value, bound, effort.gap, deadline)
         if finished.chosen is not None:
-            return finished.chosen, finished.bound
+            return finished
     if not deadline.allows(LAST_UNITS):
-        return None, bound
+        return Finished(None, bound)
     is_large = instances > MOST_INSTANCES
     extra = [at_best] if has_aside and not is_few else _alternatives(table, effort, result, at_best, is_large)
-    chosen = choose_whole(table, result, joined([*extra, *near]), INTEGER_GAP, deadline)
+    number = OPTIONS_PER_ROW * len(table.rows.slots)
+    extra += [*near, *nearest_options(table, result.prices, value, number)]
+    chosen = choose_whole(table, result, joined(extra), INTEGER_GAP, deadline)
     if is_few and (chosen is None or chosen.cost - bound > effort.gap * abs(bound)):
-        finished = finish(table, result.prices, value, bound, chosen, effort.gap, deadline)
-        return finished.chosen, finished.bound
-    return chosen, bound
+        return finish(table, result.prices, value, bound, chosen, effort.gap, deadline)
+    return Finished(chosen, bound)
 
 
 def _alternatives(
@@ -130,15 +150,15 @@ def _alternatives(
 
 
 def _sampled(problem: LaneProblem, table: LaneTable, deadline: Deadline) -> tuple[RowPrice, ...]:
-    """Prices of every twelfth lane on as much of the supply: near those of all, for a fraction of the calls."""
-    if table.lanes < FEWEST_SAMPLED:
+    """Prices of every twelfth lane and pool on as much supply: near those of all, for a fraction of the calls."""
+    if table.blocks < FEWEST_SAMPLED:
         return ()
     lanes = tuple(problem.lanes[p] for p in table.position[::SAMPLED_EVERY].tolist())
-    sample = lay_out(replace(problem, lanes=lanes))
-    slots = np.rint(table.rows.slots * (len(lanes) / table.lanes)).astype(np.int64)
+    by_key = sorted(problem.pools, key=lambda pool: pool.key)
+    sample = lay_out(replace(problem, lanes=lanes, pools=tuple(by_key[::SAMPLED_EVERY])))
+    slots = np.rint(table.rows.slots * (sample.blocks / table.blocks)).astype(np.int64)
     sample = replace(sample, rows=replace(table.rows, slots=slots))
-    effort = effort_for(sample.lanes, len(sample.items.kind))
-    result = find_prices(sample, effort, None, None, deadline)
+    result = find_prices(sample, effort_for(sample), None, None, deadline)
     return () if result is None else _told(sample, result.prices)
 
 

@@ -1,11 +1,11 @@
-"""Prices on GPUs over configurations that the kernel finds (Dantzig-Wolfe, one block per lane).
+"""Prices on GPUs over configurations that the kernel finds (Dantzig-Wolfe, one block per lane or pool).
 
-    restricted master    min cost z   over the configurations seen,  one per lane,  use z <= slots
-    pricing              each lane's cheapest configuration at the master's prices, drawn halfway to the best
-    lower bound          sum over lanes of min (cost + use prices)  -  slots prices
+    restricted master    min cost z   over the configurations seen,  one per block,  use z <= slots
+    pricing              each block's cheapest configuration at the master's prices, drawn halfway to the best
+    lower bound          sum over blocks of min (cost + use prices)  -  slots prices
 
-In the loop that minimum is near-exact only, since the kernel keeps one label per cell; the bound that is reported
-takes a proven one at the final prices (see `pricing.proven`).
+In the loop that minimum is near-exact only for lanes, since the kernel keeps one label per cell; the bound that is
+reported takes a proven one at the final prices (see `pricing.proven`). Of a pool it is one of its few options.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulery.optimizer.fill.blocks import joined
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.pricing import priced
 from joulery.optimizer.fill.table import Configured, LaneTable
@@ -51,7 +52,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priced:
-    """Prices, each lane's near-cheapest configuration at them, its priced cost, and about the bound that they prove."""
+    """Prices, each block's near-cheapest configuration at them, its priced cost, and about the bound they prove."""
 
     prices: Floats
     configured: Configured
@@ -79,13 +80,14 @@ class PriceResult:
         return self.best.bound
 
 
-def effort_for(lanes: int, items: int) -> Effort:
-    """Finer for few lanes, whose integer gap is wide anyway; coarser for many."""
-    if lanes <= 30:
-        return Effort(1e-4, 48.0, 1e-5 if items <= FEW_ITEMS * lanes else 1e-3)
-    if lanes <= 150:
+def effort_for(table: LaneTable) -> Effort:
+    """Finer for few blocks, whose integer gap is wide anyway; coarser for many."""
+    blocks = table.blocks
+    if blocks <= 30:
+        return Effort(1e-4, 48.0, 1e-5 if len(table.items.kind) <= FEW_ITEMS * table.lanes else 1e-3)
+    if blocks <= 150:
         return Effort(1e-5, 48.0, 3e-4)
-    return Effort(1e-4, 32.0, 5e-4) if lanes <= 2000 else Effort(1e-4, 16.0, 5e-4)
+    return Effort(1e-4, 32.0, 5e-4) if blocks <= 2000 else Effort(1e-4, 16.0, 5e-4)
 
 
 def find_prices(
@@ -98,11 +100,11 @@ def find_prices(
     """The price loop; None where HiGHS has no optimum of a master, or the deadline comes before the prices.
 
     Args:
-        at_hand: a configuration of each lane to begin with, beside those that are found.
+        at_hand: a configuration of each block to begin with, beside those that are found.
     """
     if not deadline.allows(FIRST_UNITS):
         return None
-    master = Master(table.lanes, table.rows.slots, ELASTIC_COST)
+    master = Master(table.blocks, table.rows.slots, ELASTIC_COST)
     first = _first(table, effort, start)
     place = max(range(len(first)), key=lambda place: first[place].bound)
     best = first[place]
@@ -115,7 +117,7 @@ def find_prices(
         master.add(Columns(new.lane, new.cost, new.use))
         seen.append(new)
         if call == 0:
-            master.begin_at(np.arange(table.lanes) + table.lanes * place)
+            master.begin_at(np.arange(table.blocks) + table.blocks * place)
         at = master.solve(60.0)
         if at is None:
             return None
@@ -158,14 +160,3 @@ def _first(table: LaneTable, effort: Effort, start: Floats | None) -> list[Price
     else:
         tried = [start, start * ASIDE[0], start * ASIDE[1]]
     return [_priced_at(table, prices, effort) for prices in tried]
-
-
-def joined(parts: list[Configured]) -> Configured:
-    """All of them, in order."""
-    return Configured(
-        np.concatenate([part.lane for part in parts]),
-        np.concatenate([part.recipe for part in parts]),
-        np.concatenate([part.cost for part in parts]),
-        np.concatenate([part.use for part in parts]),
-        np.concatenate([part.lower for part in parts]),
-    )

@@ -1,4 +1,4 @@
-"""What makes a problem of lanes that fill unusable."""
+"""What makes a problem of lanes that fill, and pools beside them, unusable."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from joulery.optimizer.fill.lane import Lane, LaneProblem
-from joulery.optimizer.problem import Floats, Problem, faults_of
+from joulery.optimizer.problem import Floats, faults_of
 
 
 def lane_faults(problem: LaneProblem) -> Iterator[str]:
-    """Each names the lane, or what lanes share, and the cure."""
-    yield from faults_of(Problem(problem.kinds, (), problem.supplies, problem.quotas, problem.max_starts))
+    """Each names the lane or pool, or what they share, and the cure."""
+    yield from faults_of(problem.of_pools())
     keys = [lane.key for lane in problem.lanes]
+    for key in sorted({pool.key for pool in problem.pools} & set(keys)):
+        yield f"pool {key}: a lane has the same name; a router splits in one way only"
     for key in sorted({key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()):
         yield f"lane {key}: given more than once"
     is_sound = _items_are_sound(problem)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulery.optimizer.fill.blocks import joined
 from joulery.optimizer.fill.deadline import Deadline
-from joulery.optimizer.fill.engine import UNHURRIED, joined
+from joulery.optimizer.fill.engine import UNHURRIED
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, cheapest_choice
 from joulery.optimizer.fill.nearby import nearby_of
 from joulery.optimizer.fill.table import Configured, LaneTable
@@ -55,7 +56,7 @@ def finish(
         value: priced cost of each lane's cheapest configuration, of which `bound` is made.
         gap: relative gap that is good enough.
     """
-    tolerance = OF_GAP * gap * bound / table.lanes
+    tolerance = OF_GAP * gap * bound / table.blocks
     first, most = FIRST_SLACK * bound, MOST_SLACK * bound
     slack, done, proven = first, 0.0, bound
     for _ in range(MOST_ROUNDS):
@@ -100,14 +101,14 @@ def _best(
     order = np.lexsort((every.cost, reduced, every.lane))
     every, reduced = every.taken(order), reduced[order]
     # Lanes with the fewest configurations first: the tree is narrow where it is cut most.
-    counts = np.bincount(every.lane, minlength=table.lanes)
+    counts = np.bincount(every.lane, minlength=table.blocks)
     if not counts.all():
         return chosen, math.inf
     rank = np.argsort(counts, kind="stable")
     by_lane = np.argsort(np.argsort(rank, kind="stable")[every.lane], kind="stable")
     every, reduced = every.taken(by_lane), reduced[by_lane]
     start = np.concatenate([[0], np.cumsum(counts[rank])])
-    places = np.full(table.lanes, -1)
+    places = np.full(table.blocks, -1)
     slots = table.rows.slots.astype(np.float64)
     steps, lowest = cheapest_choice(
         start, reduced, every.cost, every.lower, every.use, slots, bound, slack, MOST_STEPS, places

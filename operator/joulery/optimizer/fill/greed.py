@@ -158,32 +158,34 @@ def greedy_plan(problem: LaneProblem) -> LanePlan:
         needed = by_greed(queue, queue.rows.slots, None)
         found = needed if needed.sheds_less_than(found) else found
     plan = _written(queue, found)
-    counts = found.counts(len(problem.kinds))
-    return with_words(plan, problem, most_missing(queue, counts, found.taken.served))
+    # At most what is missing: the others might make room.
+    counts = with_alone(queue, found.counts(len(problem.kinds)), found.taken.served)
+    short = shortage_of(queue.rows, counts.sum(axis=0) @ queue.rows.per_instance)
+    return with_words(plan, problem, short if found.is_shedding else None)
 
 
-def most_missing(queue: Queue, counts: Ints, served: Floats) -> tuple[Shortage, ...]:
-    """At most what is missing: lanes that shed take what they would alone, the others stay as they are."""
+def with_alone(queue: Queue, counts: Ints, served: Floats) -> Ints:
+    """Instances `[lane, kind]` where lanes that shed take what they would alone, and the others stay as they are."""
     gpus = np.where(queue.alone.number > 0, queue.alone.number * queue.gpus, np.iinfo(np.int64).max)
     smallest, lane = gpus.argmin(axis=1), np.arange(len(gpus))
     anew = np.zeros_like(counts)
     anew[lane, smallest] = queue.alone.number[lane, smallest]
-    return shortage_of(queue.rows, np.where(served[:, None] < 1.0, anew, counts))
+    return np.where(served[:, None] < 1.0, anew, counts)
 
 
-def shortage_of(rows: PackingRows, counts: Ints) -> tuple[Shortage, ...]:
-    """What rows lack for instances `[lane, kind]`."""
-    missing = rows.gpus_missing(counts.sum(axis=0) @ rows.per_instance)
+def shortage_of(rows: PackingRows, used: Ints) -> tuple[Shortage, ...]:
+    """What rows lack for the groups in use."""
+    missing = rows.gpus_missing(used)
     return tuple(Shortage(name, gpus) for name, gpus in sorted(missing.items()))
 
 
-def with_words(plan: LanePlan, problem: LaneProblem, shortage: tuple[Shortage, ...]) -> LanePlan:
-    """A plan that says what is short where it sheds, and what it starts beyond the limit."""
+def with_words(plan: LanePlan, problem: LaneProblem, shortage: tuple[Shortage, ...] | None) -> LanePlan:
+    """A plan that says what is short, unless nobody sheds more than he must, and what it starts beyond the limit."""
     why = plan.why
     if plan.starts_over_limit:
         over, limit = plan.starts_over_limit, problem.max_starts
         why = f"{why}; the load needs {over} starts more than the limit of {limit}"
-    if not any(plan.shed):
+    if shortage is None:
         return replace(plan, why=why)
     short = ", ".join(f"{each.gpus_missing} of {each.accelerator}" for each in shortage) or "starts"
     return replace(plan, shortage=shortage, why=f"not enough GPUs, missing {short}; {why}")
@@ -203,5 +205,5 @@ def _written(queue: Queue, found: Greed) -> LanePlan:
     bound_w = float((queue.alone.per_load * taken.served).sum())
     bound_w += sum(switching_w(problem, problem.lanes[p], ()) for p, n in enumerate(groups) if not n)
     plan = written(problem, tuple(groups), bound_w, gap=0.0, engine=ENGINE, shed=tuple(shed.tolist()))
-    over = 0 if problem.max_starts is None else max(0, starts_of(problem, plan.groups) - problem.max_starts)
+    over = 0 if problem.max_starts is None else max(0, starts_of(problem, plan) - problem.max_starts)
     return replace(plan, status=SolveStatus.FALLBACK, starts_over_limit=over)

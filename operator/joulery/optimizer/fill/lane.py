@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from joulery.optimizer.problem import Floats, GpuQuota, Ints, Kind, Supply
+from joulery.optimizer.problem import Floats, GpuQuota, Ints, Kind, PoolBlock, Problem, Supply
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +49,13 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaneProblem:
-    """One joint decision over lanes that fill; engines sort lanes by key themselves.
+    """One joint decision over lanes that fill, and pools that split their load equally over like instances.
 
-    `max_starts` bounds the instances of all lanes that do not run yet; only what the load needs may exceed it.
+    How a router splits is a property of the lane: its power is either that of its items, filled one by one, or what
+    the serving model says for each option of a pool. Both take of the same GPUs, quotas and starts, and are shed in
+    one order of weights. Engines sort both by key themselves.
+
+    `max_starts` bounds the instances of all of them that do not run yet; only what the load needs may exceed it.
     """
 
     kinds: tuple[Kind, ...]
@@ -59,3 +63,8 @@ class LaneProblem:
     supplies: tuple[Supply, ...]
     quotas: tuple[GpuQuota, ...] = ()
     max_starts: int | None = None
+    pools: tuple[PoolBlock, ...] = ()
+
+    def of_pools(self) -> Problem:
+        """The same without the lanes that fill."""
+        return Problem(self.kinds, self.pools, self.supplies, self.quotas, self.max_starts)

@@ -1,4 +1,4 @@
-"""All configurations of all lanes that a plan near the bound could use."""
+"""All configurations of all lanes and pools that a plan near the bound could use."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from joulery.optimizer.fill.blocks import joined, options_within
 from joulery.optimizer.fill.deadline import Deadline
-from joulery.optimizer.fill.engine import UNHURRIED, joined
+from joulery.optimizer.fill.engine import UNHURRIED
 from joulery.optimizer.fill.kernel_all_nearby import NO_SPACE, Listed, list_nearby, undominated
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_nearby import Lanes
@@ -32,7 +33,7 @@ def nearby_of(
     tolerance: float,
     deadline: Deadline = UNHURRIED,
 ) -> Configured | None:
-    """All configurations of priced cost up to `value + slack` that no other of their lane dominates.
+    """All configurations of priced cost up to `value + slack` that no other of their lane or pool dominates.
 
     None where they are too many, or the deadline comes first.
 
@@ -49,7 +50,7 @@ def nearby_of(
         if near is None:
             return None
         found.append(near)
-    return joined(found)
+    return joined([*found, *options_within(table, prices, value + slack)])
 
 
 def _of_lanes(

@@ -1,4 +1,4 @@
-"""What is returned for lanes that fill: instances with their shares of the load."""
+"""What is returned: of lanes that fill instances with their shares of the load, of pools the option chosen."""
 
 from __future__ import annotations
 
@@ -45,9 +45,11 @@ class LanePlan:
         why: what stood in the way, in a sentence for people.
         engine: which engine made it.
         prices: state for the next solve; without it the plan is as good, only later.
-        shed: share of its load that each lane loses, in the problem's order; the bound is of plans that shed so.
+        shed: share of its load that each lane loses and then each pool, in the problem's order; the bound is of
+            plans that shed no more of any.
         shortage: accelerators that are short where lanes shed; `at most` these when the engine is `fallback`.
         starts_over_limit: instances started beyond the problem's limit, all of them needed for what is served.
+        options: index of the option chosen of each pool, in the problem's order.
     """
 
     groups: tuple[tuple[Group, ...], ...]
@@ -60,6 +62,7 @@ class LanePlan:
     shed: tuple[float, ...] = ()
     shortage: tuple[Shortage, ...] = ()
     starts_over_limit: int = 0
+    options: tuple[int, ...] = ()
 
     @property
     def is_plan(self) -> bool:
@@ -75,8 +78,9 @@ def written(
     gap: float,
     engine: str,
     shed: tuple[float, ...] = (),
+    options: tuple[int, ...] = (),
 ) -> LanePlan:
-    """A plan with its cost from the problem; the bound is never above it. Nothing is shed unless given."""
+    """A plan with its cost from the problem; the bound is never above it. Lanes shed nothing unless given."""
     cost_w = math.fsum(
         group.instances * (float(lane.idle_w[group.item]) + _dynamic_w(lane, group))
         for lane, chosen in zip(problem.lanes, groups, strict=True)
@@ -85,11 +89,19 @@ def written(
     cost_w += math.fsum(
         switching_w(problem, lane, chosen) for lane, chosen in zip(problem.lanes, groups, strict=True)
     )
+    pairs = zip(problem.pools, options, strict=True)
+    cost_w += math.fsum(float(pool.watts[o]) + float(pool.switch_w[o]) for pool, o in pairs)
     bound_w = min(bound_w, cost_w)
     is_close = cost_w - bound_w <= gap * cost_w
     status = SolveStatus.OPTIMAL if is_close else SolveStatus.FEASIBLE
     why = "supply binding" if is_close else f"{(cost_w - bound_w) / cost_w:.2%} above the bound"
-    return LanePlan(groups, cost_w, bound_w, status, why, engine, shed=shed or (0.0,) * len(groups))
+    shed = (*(shed or (0.0,) * len(groups)), *shed_by(problem, options))
+    return LanePlan(groups, cost_w, bound_w, status, why, engine, shed=shed, options=options)
+
+
+def shed_by(problem: LaneProblem, options: tuple[int, ...]) -> tuple[float, ...]:
+    """Share of its planned peak that each pool loses."""
+    return tuple(1.0 - float(pool.served[o]) for pool, o in zip(problem.pools, options, strict=True))
 
 
 def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> float:
@@ -100,10 +112,12 @@ def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> 
     return sum(lane.start_w * max(0, n) + lane.stop_w * max(0, -n) for n in more)
 
 
-def starts_of(problem: LaneProblem, groups: tuple[tuple[Group, ...], ...]) -> int:
+def starts_of(problem: LaneProblem, plan: LanePlan) -> int:
     """Instances of a plan that do not run yet."""
-    pairs = zip(problem.lanes, groups, strict=True)
-    return sum(max(0, n) for lane, chosen in pairs for n in _more(problem, lane, chosen))
+    lanes = zip(problem.lanes, plan.groups, strict=True)
+    pools = zip(problem.pools, plan.options, strict=True)
+    started = sum(max(0, n) for lane, chosen in lanes for n in _more(problem, lane, chosen))
+    return started + sum(int(pool.starts[option]) for pool, option in pools if pool.starts is not None)
 
 
 def _more(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> list[int]:

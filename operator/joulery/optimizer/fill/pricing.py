@@ -1,9 +1,10 @@
-"""Each lane's cheapest configuration at prices per packing row: near it for the price loop, and what is proven."""
+"""What is cheapest for each lane and pool at prices per packing row: near it for the price loop, and proven."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from joulery.optimizer.fill.blocks import joined, with_best_options
 from joulery.optimizer.fill.kernel import cheapest
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_nearby import least_values
@@ -20,7 +21,11 @@ COARSE = 1e-3
 
 
 def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple[Configured, Floats]:
-    """Each lane's near-cheapest configuration, and its priced cost."""
+    """Each lane's near-cheapest configuration and each pool's cheapest, and its priced cost."""
+    return with_best_options(table, *_lanes_priced(table, prices, cells_per_instance), prices)
+
+
+def _lanes_priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple[Configured, Floats]:
     if table.has_rules:
         at_best, value, _ = _searched(table, prices, np.full(table.lanes, np.inf), COARSE)
         return at_best, value
@@ -34,15 +39,19 @@ def priced(table: LaneTable, prices: Floats, cells_per_instance: float) -> tuple
 def proven(
     table: LaneTable, prices: Floats, known: Configured, value: Floats, tolerance: float
 ) -> tuple[Configured, Floats]:
-    """Each lane's cheapest configuration, and a lower bound of any one's priced cost, equal to `tolerance`.
+    """Each block's cheapest configuration, and a lower bound of any one's priced cost, equal to `tolerance`.
 
     Args:
-        known: a near-cheapest one of each, of priced cost `value`.
+        known: what `priced` found at these prices, of priced cost `value`.
     """
-    found, cost, lower = _searched(table, prices, value * (1.0 + ROUNDING), tolerance)
-    is_better = cost < value
-    recipe = np.where(is_better[:, None], found.recipe, known.recipe)
-    return configured(table, known.lane, recipe), np.minimum(lower, value)
+    pools = np.arange(table.lanes, table.blocks)
+    of_lanes = value[: table.lanes]
+    found, cost, lower = _searched(table, prices, of_lanes * (1.0 + ROUNDING), tolerance)
+    is_better = cost < of_lanes
+    recipe = np.where(is_better[:, None], found.recipe, known.recipe[: table.lanes])
+    at_best = configured(table, found.lane, recipe)
+    lowest = np.append(np.minimum(lower, of_lanes), value[pools])
+    return joined([at_best, known.taken(pools)]), lowest
 
 
 def _searched(

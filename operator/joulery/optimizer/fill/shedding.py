@@ -1,4 +1,4 @@
-"""Plans where supply does not serve all: first how much of each lane is served, then the cheapest way to do it."""
+"""Plans where supply does not serve all: first how much of each lane and pool is served, then the cheapest way."""
 
 from __future__ import annotations
 
@@ -8,36 +8,38 @@ from typing import Protocol
 
 import numpy as np
 
-from joulery.optimizer.fill.aggregate import Service, most_served
+from joulery.optimizer.fill.aggregate import most_served
+from joulery.optimizer.fill.alone import by_options
 from joulery.optimizer.fill.columns import ENGINE, by_prices
 from joulery.optimizer.fill.deadline import Deadline
-from joulery.optimizer.fill.greed import most_missing, queued, with_words
+from joulery.optimizer.fill.greed import with_words
 from joulery.optimizer.fill.lane import LaneProblem
-from joulery.optimizer.fill.missing import gpus_missing
-from joulery.optimizer.fill.plan import Group, LanePlan, refused, starts_of, switching_w
-from joulery.optimizer.fill.settled import greedy_service, settled_plan
+from joulery.optimizer.fill.missing import gpus_missing, most_missing
+from joulery.optimizer.fill.plan import Group, LanePlan, refused, shed_by, starts_of, switching_w
+from joulery.optimizer.fill.pools import clipped
+from joulery.optimizer.fill.service import Service
+from joulery.optimizer.fill.settled import settled_plan
 from joulery.optimizer.fill.table import LaneTable, lay_out
-from joulery.optimizer.problem import Ints
+from joulery.optimizer.fill.turns import greedy_service
 from joulery.optimizer.solution import Shortage, SolveStatus
+from joulery.optimizer.solve import COLUMNS, FALLBACK
 
 # More starts than any plan has.
 UNLIMITED = 1_000_000_000
-# Twice what a stage may lose against an earlier one.
-SHED_TOLERANCE = 2e-6
 # Of the solver's time, for what is served; the rest is for how.
 OF_TIME = 0.6
 # What all of it takes at least, and what is missing, in units of the deadline.
 SHED_UNITS, MISSING_UNITS = 8.0, 4.0
 
-Planned = Callable[[LaneProblem, Ints], LanePlan]
-"""Serves all lanes of a problem, given instances of each lane, by key, and kind that do."""
+Planned = Callable[[LaneProblem, Service], LanePlan]
+"""Serves all lanes and pools of a problem, given a service that does."""
 
 Missing = Callable[[LaneTable, Service], tuple[Shortage, ...]]
 """Says which accelerators are short for a service."""
 
 
 class Services(Protocol):
-    """How much of each lane is served, within a table's limit of starts."""
+    """How much of each lane and pool is served, within a table's limit of starts."""
 
     def __call__(self, table: LaneTable, *, is_starting_fewest: bool) -> Service:
         """The service; of ways that shed alike maybe the one with fewest starts."""
@@ -45,7 +47,7 @@ class Services(Protocol):
 
 
 def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
-    """Least shed by falling weight, in shares of load summed over lanes; then least watts at that shed."""
+    """Least shed by falling weight, in shares of load summed over lanes and pools; then least watts at that shed."""
     if not deadline.allows(SHED_UNITS):
         return refused("no time for what is shed", ENGINE)
 
@@ -53,16 +55,33 @@ def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
         limit_s = OF_TIME / 3.0 * deadline.left_s
         return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or greedy_service(table)
 
-    def planned(part: LaneProblem, counts: Ints) -> LanePlan:
-        found = by_prices(part, (), deadline.part(1.0 - OF_TIME), counts)
-        return settled_plan(part, counts) if found is None or not found.is_plan else found
+    def planned(part: LaneProblem, known: Service) -> LanePlan:
+        left = deadline.part(1.0 - OF_TIME)
+        if not part.lanes:
+            return by_options(part, COLUMNS, left)
+        found = by_prices(part, (), left, known)
+        return settled_plan(part, known) if found is None or not found.is_plan else found
 
     def missing(table: LaneTable, found: Service) -> tuple[Shortage, ...]:
         if not deadline.allows(MISSING_UNITS):
-            return most_missing(queued(problem), found.counts, found.served)
+            return most_missing(table, found)
         return gpus_missing(table, found, OF_TIME / 3.0 * deadline.left_s)
 
     return _serving_most(problem, service, planned, missing)
+
+
+def greedy_mixed(problem: LaneProblem) -> LanePlan:
+    """Lanes and pools by falling weight: a plan in milliseconds, proven in nothing but its bound."""
+
+    def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
+        del is_starting_fewest  # greed has no second thoughts
+        return greedy_service(table)
+
+    def planned(part: LaneProblem, known: Service) -> LanePlan:
+        return settled_plan(part, known) if part.lanes else by_options(part, FALLBACK, Deadline(0.0))
+
+    plan = _serving_most(problem, service, planned, most_missing)
+    return replace(plan, status=SolveStatus.FALLBACK) if plan.is_plan else plan
 
 
 def _serving_most(problem: LaneProblem, service: Services, planned: Planned, missing: Missing) -> LanePlan:
@@ -70,7 +89,7 @@ def _serving_most(problem: LaneProblem, service: Services, planned: Planned, mis
     plan, table, found = _within_starts(problem, service, planned)
     if not plan.is_plan:
         return plan
-    return with_words(plan, problem, missing(table, found) if any(plan.shed) else ())
+    return with_words(plan, problem, None if found.serves_all(table) else missing(table, found))
 
 
 def _within_starts(
@@ -78,29 +97,22 @@ def _within_starts(
 ) -> tuple[LanePlan, LaneTable, Service]:
     table = lay_out(problem)
     found = service(table, is_starting_fewest=False)
-    if problem.max_starts is None or (found.served == 1.0).all():
+    if problem.max_starts is None or found.serves_all(table):
         return _serving(problem, table, found, planned), table, found
     needed = service(lay_out(replace(problem, max_starts=UNLIMITED)), is_starting_fewest=True)
-    if not _serves_more(table, needed, found):
+    if not needed.serves_more(table, found):
         return _serving(problem, table, found, planned), table, found
     starts = int(np.maximum(needed.counts - table.rules.running, 0).sum())
+    if table.pools is not None:
+        starts += int(table.pools.every.total_use(needed.options)[-1])
     limited = replace(problem, max_starts=max(starts, problem.max_starts))
     plan = _serving(limited, table, needed, planned)
-    over = max(0, starts_of(limited, plan.groups) - problem.max_starts)
+    over = max(0, starts_of(limited, plan) - problem.max_starts)
     return replace(plan, starts_over_limit=over), table, needed
 
 
-def _serves_more(table: LaneTable, one: Service, other: Service) -> bool:
-    weight = np.array([table.problem.lanes[p].weight for p in table.position.tolist()])
-    for priority in np.unique(weight)[::-1].tolist():
-        more = float((one.served - other.served)[weight == priority].sum())
-        if abs(more) > SHED_TOLERANCE:
-            return more > 0.0
-    return False
-
-
 def _serving(problem: LaneProblem, table: LaneTable, service: Service, planned: Planned) -> LanePlan:
-    """The plan of a service: every lane at its share, those without any left out."""
+    """The plan of a service: every lane at its share, those without any left out; pools at theirs or more."""
     served = np.zeros(table.lanes)
     served[table.position] = service.served
     kept = np.flatnonzero(served > 0.0).tolist()
@@ -109,11 +121,14 @@ def _serving(problem: LaneProblem, table: LaneTable, service: Service, planned: 
         else problem.lanes[p]
         for p in kept
     )  # fmt: skip
-    counts = service.counts[service.served > 0.0]
+    is_kept = service.served > 0.0
+    known = replace(service, counts=service.counts[is_kept], served=service.served[is_kept])
     part = replace(problem, lanes=lanes)
+    if table.pools is not None:
+        part = replace(part, pools=clipped(table.pools, service.options))
     plan = (
-        planned(part, counts)
-        if kept
+        planned(part, known)
+        if kept or part.pools
         else LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "nothing can be served", "columns")
     )
     if not plan.is_plan:
@@ -133,5 +148,5 @@ def _serving(problem: LaneProblem, table: LaneTable, service: Service, planned: 
         cost_w=plan.cost_w + left_out_w,
         bound_w=plan.bound_w + left_out_w,
         status=status,
-        shed=tuple((1.0 - served).tolist()),
+        shed=(*(1.0 - served).tolist(), *shed_by(problem, plan.options)),
     )

@@ -1,4 +1,4 @@
-"""The door for lanes that fill: one problem in, one checked plan out, never an exception."""
+"""The door for lanes that fill and pools beside them: one problem in, one checked plan out, never an exception."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from joulery.optimizer.fill.alone import by_options
 from joulery.optimizer.fill.checker import check_lanes
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.faults import lane_faults
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused
 from joulery.optimizer.solution import SolveStatus
+from joulery.optimizer.solve import COLUMNS, FALLBACK, MILP
 
-COLUMNS, FALLBACK = "columns", "fallback"
 TEXTBOOK, TEXTBOOK_PARTIAL = "textbook", "textbook-partial"
 # Twice what a stage of the shedding may lose against an earlier one.
 SHED_TOLERANCE = 2e-6
@@ -28,14 +29,15 @@ def solve_lanes(
     prices: Sequence[RowPrice] = (),
     stopwatch: Callable[[], float] | None = None,
 ) -> LanePlan:
-    """Least shed by strict priority of weights, then least watts, within supply.
+    """Least shed by strict priority of weights, then least watts, within supply; over lanes and pools together.
 
     With a stopwatch a greedy plan is made and checked first, and what comes out at the limit is the best by then.
 
     Args:
         engine: `columns`; `fallback`, greed alone; `textbook`, one integer per item with its load; or
-            `textbook-partial`, with at most one instance per lane that is not full. The latter two are for small
-            problems and tests.
+            `textbook-partial`, with at most one instance per lane that is not full; both with one binary per option
+            of a pool. The latter two are for small problems and tests. Pools without lanes beside them go to
+            `optimizer.solve`: to its `columns`, `fallback` or `milp`.
         time_limit_s: seconds for HiGHS.
         prices: those of an earlier plan; they shorten the search.
         stopwatch: seconds since the caller began; the limit then counts on it, over everything that is done.
@@ -45,10 +47,10 @@ def solve_lanes(
     faults = tuple(lane_faults(problem))
     if faults:
         return refused("; ".join(faults), engine)
-    if not problem.lanes:
+    if not problem.lanes and not problem.pools:
         return LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "no lanes", engine)
     deadline = Deadline(time_limit_s, stopwatch)
-    if engine == COLUMNS and stopwatch is not None:
+    if engine == COLUMNS and stopwatch is not None and problem.lanes:
         return _in_time(problem, deadline, prices)
     plan = _checked(problem, engine, deadline, prices)
     if plan.is_plan or engine != COLUMNS:
@@ -80,11 +82,10 @@ def _instead(spare: LanePlan, plan: LanePlan) -> LanePlan:
 
 def _is_better(problem: LaneProblem, one: LanePlan, other: LanePlan) -> bool:
     """Whether a plan sheds less by falling weight or, shedding alike, costs less."""
-    for weight in sorted({lane.weight for lane in problem.lanes}, reverse=True):
+    weights = [*(lane.weight for lane in problem.lanes), *(pool.weight for pool in problem.pools)]
+    for weight in sorted(set(weights), reverse=True):
         lost = [
-            math.fsum(
-                shed for lane, shed in zip(problem.lanes, plan.shed, strict=True) if lane.weight == weight
-            )
+            math.fsum(shed for each, shed in zip(weights, plan.shed, strict=True) if each == weight)
             for plan in (one, other)
         ]
         if abs(lost[0] - lost[1]) > SHED_TOLERANCE:
@@ -103,6 +104,8 @@ def _checked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequ
 
 
 def _asked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequence[RowPrice]) -> LanePlan:
+    if not problem.lanes:
+        return by_options(problem, engine if engine in {COLUMNS, FALLBACK} else MILP, deadline)
     if engine == COLUMNS:
         from joulery.optimizer.fill.columns import by_prices  # loads numba and HiGHS
         from joulery.optimizer.fill.shedding import shedding_least
@@ -110,8 +113,9 @@ def _asked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequen
         return by_prices(problem, prices, deadline) or shedding_least(problem, deadline)
     if engine == FALLBACK:
         from joulery.optimizer.fill.greed import greedy_plan
+        from joulery.optimizer.fill.shedding import greedy_mixed
 
-        return greedy_plan(problem)
+        return greedy_mixed(problem) if problem.pools else greedy_plan(problem)
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
 
     return by_textbook(problem, deadline.time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)

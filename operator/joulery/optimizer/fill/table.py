@@ -1,4 +1,4 @@
-"""Lanes laid out flat for the kernel, sorted by key, and what recipes cost and use."""
+"""Lanes laid out flat for the kernel, sorted by key, pools after them, and what recipes cost and use."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_rules import Rules
 from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.fill.plan import Group
+from joulery.optimizer.fill.pools import PoolColumns, pool_columns
 from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows, with_starts
 from joulery.optimizer.problem import Floats, Ints
+from joulery.optimizer.table import OptionTable, cheapest_full, tabulate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +31,7 @@ class LaneTable:
         rules: of the lanes, cost likewise.
         searched: both as the search for shapes sees them.
         unit_w: watts, near what a lane costs, so that every cost is near one.
+        pools: those that split equally.
     """
 
     problem: LaneProblem
@@ -39,11 +42,17 @@ class LaneTable:
     rules: Rules
     searched: Lanes
     unit_w: float
+    pools: PoolColumns | None
 
     @property
     def lanes(self) -> int:
         """How many."""
         return len(self.items.start) - 1
+
+    @property
+    def blocks(self) -> int:
+        """Lanes and pools: each gets one configuration."""
+        return self.lanes + (0 if self.pools is None else len(self.pools))
 
     @property
     def has_rules(self) -> bool:
@@ -69,8 +78,8 @@ class LaneTable:
 class Configured:
     """One configuration per entry: its lane, recipe (see `kernel_compiled`), cost and groups of GPUs per row.
 
-    `lower` bounds the cost of any configuration of the lane with the same use, where that is known; else it is
-    the cost.
+    Pools count on after the lanes; the first number of their recipe is an option of the pools' table. `lower` bounds
+    the cost of any configuration of the lane with the same use, where that is known; else it is the cost.
     """
 
     lane: Ints
@@ -104,7 +113,9 @@ def lay_out(problem: LaneProblem) -> LaneTable:
     owner, kind, capacity, place = owner[order], kind[order], capacity[order], place[order]
     start = np.searchsorted(owner, np.arange(len(lanes) + 1))
     slope = (full[order] - idle[order]) / capacity
-    unit_w = float(np.minimum.reduceat(full[order] / capacity, start[:-1]).mean()) or 1.0
+    least_w = np.minimum.reduceat(full[order] / capacity, start[:-1])
+    options = tabulate(problem.of_pools()) if problem.pools else None
+    unit_w = _unit_w(least_w, options)
     kinds = len(problem.kinds)
     firsts = np.searchsorted(owner * kinds + kind, np.arange(len(lanes) * kinds)).reshape(-1, kinds)
     kind_at = np.column_stack([firsts, start[1:]])
@@ -119,7 +130,15 @@ def lay_out(problem: LaneProblem) -> LaneTable:
     asked = _rules(problem, lanes, unit_w)
     full_cost = items.idle + items.slope * items.capacity
     searched = Lanes(items, _hulls(kind_at, items, full_cost), asked, full_cost)
-    return LaneTable(problem, rows, position, place, items, asked, searched, unit_w)
+    pools = None if options is None else pool_columns(options, rows, unit_w)
+    return LaneTable(problem, rows, position, place, items, asked, searched, unit_w, pools)
+
+
+def _unit_w(least_w: Floats, options: OptionTable | None) -> float:
+    """Mean of what lanes and pools cost at least."""
+    if options is not None:
+        least_w = np.append(least_w, options.cost_w[cheapest_full(options)])
+    return float(least_w.mean()) or 1.0
 
 
 def _rules(problem: LaneProblem, lanes: list[Lane], unit_w: float) -> Rules:

@@ -7,7 +7,7 @@
                          x_o <= min(C_o, 1) y_o,  t (z + y) <= slots
 
 The second has the same optimum: with affine power all instances of a lane but one are full in some optimum. It
-knows no rules of lanes (see `textbook_rules`); a problem with any takes the first.
+knows no rules of lanes (see `textbook_rules`) and no pools (see `textbook_pools`); a problem with any takes the first.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import Group, LanePlan, refused, written
+from joulery.optimizer.fill.textbook_pools import add_pools, options_at, served_by_options
 from joulery.optimizer.fill.textbook_rules import Rows, most_instances, rule_rows
 from joulery.optimizer.lp import PRIMAL_FEASIBLE, quiet
 from joulery.optimizer.packing import packing_rows
@@ -57,7 +58,7 @@ def by_textbook(problem: LaneProblem, time_limit_s: float, *, has_one_partial: b
     engine = "textbook-partial" if has_one_partial else "textbook"
     items = _items(problem)
     lanes = len(problem.lanes)
-    rules = rule_rows(problem, 2 * len(items), items.unit_w)
+    rules = _rules(problem, items, may_shed=False)
     has_one_partial = has_one_partial and not rules.least
     model = _partial_model(items, lanes) if has_one_partial else _plain_model(items, lanes, rules)
     highs = _with(model, time_limit_s)
@@ -67,10 +68,22 @@ def by_textbook(problem: LaneProblem, time_limit_s: float, *, has_one_partial: b
         return _shedding(problem, items, time_limit_s)
     if highs.getInfo().primal_solution_status != PRIMAL_FEASIBLE:
         return refused(f"HiGHS has no plan: {highs.getModelStatus()}", engine)
-    point = np.array(highs.getSolution().col_value)[: (3 if has_one_partial else 2) * len(items)]
+    every = np.array(highs.getSolution().col_value)
+    point = every[: (3 if has_one_partial else 2) * len(items)]
     groups = _groups(items, lanes, point, has_one_partial=has_one_partial)
     bound_w = float(highs.getInfo().mip_dual_bound) * items.unit_w
-    return written(problem, groups, bound_w, gap=2 * GAP, engine=engine)
+    options = options_at(rules, every)
+    return written(problem, groups, bound_w, gap=2 * GAP, engine=engine, options=options)
+
+
+def _rules(problem: LaneProblem, items: _Items, *, may_shed: bool) -> Rows:
+    """What lanes ask, and pools beside them."""
+    number = len(items)
+    rules, starts = rule_rows(problem, 2 * number, items.unit_w, number if may_shed else None)
+    starts += add_pools(rules, problem, items.unit_w, may_shed=may_shed)
+    if problem.max_starts is not None:
+        rules.add([(column, -each) for column, each in starts if each], -float(problem.max_starts))
+    return rules
 
 
 def _with(model: highspy.HighsLp, time_limit_s: float) -> highspy.Highs:
@@ -84,29 +97,29 @@ def _with(model: highspy.HighsLp, time_limit_s: float) -> highspy.Highs:
 def _shedding(problem: LaneProblem, items: _Items, time_limit_s: float) -> LanePlan:
     """The same with lanes that may serve less: most served by falling weight, then the least cost."""
     lanes, number = len(problem.lanes), len(items)
-    rules = rule_rows(problem, 2 * number, items.unit_w, number)
+    rules = _rules(problem, items, may_shed=True)
     model = _plain_model(items, lanes, rules)
     least = np.array(model.row_lower_)
     least[:lanes] = 0.0
     model.row_lower_ = least
     cost, highs = np.array(model.col_cost_), _with(model, time_limit_s)
     weight = np.array([lane.weight for lane in problem.lanes])
-    for priority in np.unique(weight)[::-1].tolist():
-        of_it = number + np.flatnonzero(weight[items.owner] == priority)
-        served = np.zeros(len(cost))
-        served[of_it] = -1.0
-        if not _solved(highs, served):
+    of_pools = [pool.weight for pool in problem.pools]
+    for priority in np.unique([*weight.tolist(), *of_pools])[::-1].tolist():
+        served = served_by_options(rules, problem, priority, len(cost))
+        served[number + np.flatnonzero(weight[items.owner] == priority)] = 1.0
+        if not _solved(highs, -served):
             return refused(f"HiGHS has no plan: {highs.getModelStatus()}", "textbook")
-        reached = -float(highs.getInfo().objective_function_value)
-        highs.addRow(reached - SHED_SLACK, highspy.kHighsInf, len(of_it), of_it, np.ones(len(of_it)))
+        reached, of_it = -float(highs.getInfo().objective_function_value), np.flatnonzero(served)
+        highs.addRow(reached - SHED_SLACK, highspy.kHighsInf, len(of_it), of_it, served[of_it])
     if not _solved(highs, cost):
         return refused(f"HiGHS has no plan: {highs.getModelStatus()}", "textbook")
-    groups = _groups(
-        items, lanes, np.array(highs.getSolution().col_value)[: 2 * number], has_one_partial=False
-    )
+    point = np.array(highs.getSolution().col_value)
+    groups = _groups(items, lanes, point[: 2 * number], has_one_partial=False)
     shed = tuple(max(0.0, 1.0 - sum(g.instances * g.share for g in chosen)) for chosen in groups)
     bound_w = float(highs.getInfo().mip_dual_bound) * items.unit_w
-    return written(problem, groups, bound_w, gap=2 * GAP, engine="textbook", shed=shed)
+    options = options_at(rules, point)
+    return written(problem, groups, bound_w, gap=2 * GAP, engine="textbook", shed=shed, options=options)
 
 
 def _solved(highs: highspy.Highs, cost: Floats) -> bool:

@@ -3,7 +3,7 @@
 fewest     sum of n >= fewest
 lost       for one kind j:  sum of n min(C_k, C_j) >= (1 + s C_j) q_j,  sum of q_j >= 1       (see `kernel_rules`)
 switching  up_k >= n_k - running_k,  down_k >= running_k - n_k
-starts     sum of up <= most
+starts     sum of up <= most, with those of pools
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from joulery.optimizer.problem import Floats
 
 @dataclass(slots=True)
 class Rows:
-    """Rows `sum of value x >= least` over the model's columns and new ones, each with cost, whether it is whole."""
+    """Rows `sum of value x >= least` over the model's columns and new ones, each with cost, whether it is whole.
+
+    `options` are the new columns of each pool's options.
+    """
 
     columns: int
     entries: list[tuple[int, int, float]] = field(default_factory=list)
     least: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
     is_whole: list[bool] = field(default_factory=list)
+    options: list[list[int]] = field(default_factory=list)
 
     def add(self, entries: list[tuple[int, float]], least: float) -> None:
         """One more row of `(column, value)`."""
@@ -38,15 +42,17 @@ class Rows:
         return self.columns + len(self.cost) - 1
 
 
-def rule_rows(problem: LaneProblem, columns: int, unit_w: float, loads: int | None = None) -> Rows:
-    """Rows of all lanes; an item's instances are the column of its place among all items.
+def rule_rows(
+    problem: LaneProblem, columns: int, unit_w: float, loads: int | None = None
+) -> tuple[Rows, list[tuple[int, float]]]:
+    """Rows of all lanes, and starts by column; an item's instances are the column of its place among all items.
 
     Args:
         loads: how far behind its instances the column of an item's load is, where lanes may shed: the rules then
             hold for what is served.
     """
     rows, first = Rows(columns), 0
-    starts: list[int] = []
+    starts: list[tuple[int, float]] = []
     for lane in problem.lanes:
         places = list(range(first, first + len(lane)))
         first += len(lane)
@@ -55,10 +61,8 @@ def rule_rows(problem: LaneProblem, columns: int, unit_w: float, loads: int | No
         if lane.lost:
             _add_lost(rows, lane, places, loads)
         if lane.start_w or lane.stop_w or problem.max_starts is not None:
-            starts += _add_switching(rows, lane, places, len(problem.kinds), unit_w)
-    if problem.max_starts is not None:
-        rows.add([(column, -1.0) for column in starts], -float(problem.max_starts))
-    return rows
+            starts += [(up, 1.0) for up in _add_switching(rows, lane, places, len(problem.kinds), unit_w)]
+    return rows, starts
 
 
 def most_instances(lane: Lane) -> Floats:

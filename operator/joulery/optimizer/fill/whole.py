@@ -1,7 +1,7 @@
-"""From prices to one whole configuration per lane: a small integer programme round the master's own choice.
+"""From prices to one whole configuration per lane and pool: a small integer programme round the master's own choice.
 
-The master leaves all but a few lanes (at most as many as it has packing rows) with a whole configuration.
-Those lanes stay as they are unless one of their other configurations is among the cheapest alternatives.
+The master leaves all but a few of them (at most as many as it has packing rows) with a whole configuration.
+Those stay as they are unless one of their other configurations is among the cheapest alternatives.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WHOLE, NONE = 1.0 - 1e-6, 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
-    """One configuration per lane, in order of lanes, and its cost."""
+    """One configuration per block, in order of blocks, and its cost."""
 
     configured: Configured
     cost: float
@@ -70,7 +70,7 @@ def _distinct(result: PriceResult, extra: Configured) -> tuple[Configured, Float
 def _reduced(table: LaneTable, every: Configured, prices: Floats) -> Floats:
     """Priced cost over that of the lane's cheapest."""
     value = every.cost + every.use @ prices
-    least = np.full(table.lanes, np.inf)
+    least = np.full(table.blocks, np.inf)
     np.minimum.at(least, every.lane, value)
     reduced: Floats = value - least[every.lane]
     return reduced
@@ -86,10 +86,10 @@ def _round(
     time_limit_s: float,
 ) -> Chosen | None:
     near = np.zeros(len(every), dtype=bool)
-    near[np.argsort(reduced, kind="stable")[: number + table.lanes]] = True
+    near[np.argsort(reduced, kind="stable")[: number + table.blocks]] = True
     near |= share > NONE
     whole = np.flatnonzero(share >= WHOLE)
-    options = np.bincount(every.lane[near], minlength=table.lanes)
+    options = np.bincount(every.lane[near], minlength=table.blocks)
     fixed = whole[options[every.lane[whole]] == 1]
     near[np.isin(every.lane, every.lane[fixed])] = False
     free = np.flatnonzero(near)

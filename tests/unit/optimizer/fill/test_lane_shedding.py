@@ -160,7 +160,7 @@ def test_the_checker_sees_lies_about_what_is_shed() -> None:
     assert plan.shed == pytest.approx((0.5,))
     assert any("0.0 shed" in f for f in check_lanes(problem, replace(plan, shed=(0.0,))))
     assert any("sheds -1.0" in f for f in check_lanes(problem, replace(plan, shed=(-1.0,))))
-    assert check_lanes(problem, replace(plan, shed=())) == ("shed given for 0 of 1 lanes",)
+    assert check_lanes(problem, replace(plan, shed=())) == ("shed given for 0 of 1 lanes and pools",)
     ruled = replace(problem, lanes=(replace(problem.lanes[0], fewest=2),))
     assert any("instances, fewest 2" in f for f in check_lanes(ruled, plan))
     empty = replace(plan, groups=((Group(0, 1, 0.0),),), shed=(1.0,), cost_w=50.0, bound_w=0.0)

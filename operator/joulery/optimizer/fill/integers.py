@@ -1,0 +1,64 @@
+"""The exact finish where pools' options are coarse: an integer programme over all that a better plan could use.
+
+Options of a pool are few and far apart, so the least cost may be percents above the bound, too far for a search
+through all choices. A solver that cuts needs only what `nearby` lists: a plan within `slack` of the bound uses
+configurations of reduced cost up to `slack` alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulery.optimizer.fill.blocks import joined
+from joulery.optimizer.fill.deadline import Deadline
+from joulery.optimizer.fill.finish import OF_GAP, ROUNDING, Finished
+from joulery.optimizer.fill.nearby import nearby_of
+from joulery.optimizer.fill.table import LaneTable
+from joulery.optimizer.fill.whole import Chosen
+from joulery.optimizer.lp import Columns, choose
+from joulery.optimizer.problem import Floats
+
+# Configurations beyond which a proof costs more than it is worth.
+MOST_EXACT = 20_000
+# Of a slack within which configurations are too many; a narrower one may still find a better plan.
+NARROWER, MOST_LOOKS = 0.5, 4
+
+
+def by_integers(
+    table: LaneTable,
+    prices: Floats,
+    value: Floats,
+    bound: float,
+    known: Finished,
+    gap: float,
+    deadline: Deadline,
+) -> Finished:
+    """The best plan of the nearest configurations and the plan at hand, and the bound that this proves.
+
+    Args:
+        value: priced cost of each block's cheapest configuration, of which `bound` is made.
+        known: a plan, and the bound that is proven for it.
+        gap: relative gap that is good enough.
+    """
+    chosen = known.chosen
+    assert chosen is not None
+    tolerance = OF_GAP * gap * abs(bound) / table.blocks
+    slack = (chosen.cost - bound) * (1.0 + ROUNDING)
+    for _ in range(MOST_LOOKS):
+        near = nearby_of(table, prices, value, slack, tolerance, deadline)
+        if near is not None and len(near) <= MOST_EXACT:
+            break
+        slack *= NARROWER
+    else:
+        return known
+    every = joined([near, chosen.configured])
+    columns = Columns(every.lane, every.cost, every.use)
+    point, _ = choose(columns, table.blocks, table.rows.slots, gap=gap / 2.0, time_limit_s=deadline.left_s)
+    if point is None:
+        return known
+    found = Chosen(every.taken(point.columns), float(every.cost[point.columns].sum()))
+    # Clocks of lanes are near the best only; a plan with what is not listed costs as much as the slack.
+    beneath = np.zeros(table.blocks)
+    np.maximum.at(beneath, every.lane, every.cost - every.lower)
+    proven = min(point.bound - float(beneath.sum()), bound + slack)
+    return Finished(found if found.cost < chosen.cost else chosen, max(known.bound, proven))
