@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from joulery.bench.forms import Form, concave, equal, fill
+from joulery.bench.forms import Form, concave, equal, fill, mixed
 from joulery.bench.suite import Fleet
 from joulery.optimizer.checker import check
 from joulery.optimizer.fill.checker import check_lanes
@@ -54,8 +54,8 @@ class Engine(Protocol):
 
 def engine_on(form: Form, engine: str, time_limit_s: float) -> Engine:
     """An engine on a form."""
-    if form is Form.FILL:
-        return _on_lanes(engine, time_limit_s)
+    if form in {Form.FILL, Form.MIXED}:
+        return _on_lanes(fill if form is Form.FILL else mixed, engine, time_limit_s)
     build = {Form.EQUAL: equal, Form.CONCAVE: concave}[form]
 
     def prepare(fleet: Fleet, state: object = None) -> Run:
@@ -69,9 +69,9 @@ def engine_on(form: Form, engine: str, time_limit_s: float) -> Engine:
     return prepare
 
 
-def _on_lanes(engine: str, time_limit_s: float) -> Engine:
+def _on_lanes(build: Callable[[Fleet], LaneProblem], engine: str, time_limit_s: float) -> Engine:
     def prepare(fleet: Fleet, state: object = None) -> Run:
-        problem = fill(fleet)
+        problem = build(fleet)
         prices = state.prices if isinstance(state, LanePlan) else ()
         return Run(
             solve=lambda: solve_lanes(problem, engine=engine, time_limit_s=time_limit_s, prices=prices),
@@ -88,10 +88,12 @@ def _lane_figures(problem: LaneProblem, plan: object) -> Found:
         for lane, groups in zip(problem.lanes, plan.groups, strict=False)
         for group in groups
     )
+    chosen = zip(problem.pools, plan.options, strict=False)
+    gpus += sum(int(pool.count[o]) * problem.kinds[int(pool.kind[o])].gpus for pool, o in chosen)
     return Found(
         cost_w=plan.cost_w,
         bound_w=plan.bound_w,
-        shed_pools=sum(plan.shed) if plan.is_plan else float(len(problem.lanes)),
+        shed_pools=sum(plan.shed) if plan.is_plan else float(len(problem.lanes) + len(problem.pools)),
         gpus=gpus,
         is_proven=plan.status is SolveStatus.OPTIMAL,
         faults=check_lanes(problem, plan) if plan.is_plan else (),

@@ -29,6 +29,8 @@ class Form(StrEnum):
     """The same with concave power, nodes partly taken, and the load held with one instance lost."""
     FILL = "fill"
     """Instances filled one by one, kinds and clocks mixed; power affine; whole nodes."""
+    MIXED = "mixed"
+    """Every second pool filled, the others split equally; power affine; whole nodes that both share."""
 
 
 def equal(fleet: Fleet, running: Running | None = None, start_w: Floats | None = None) -> Problem:
@@ -69,6 +71,12 @@ def concave(fleet: Fleet) -> Problem:
 def fill(fleet: Fleet) -> LaneProblem:
     """The lanes as they are."""
     return LaneProblem(fleet.kinds, fleet.lanes, _whole_nodes(fleet))
+
+
+def mixed(fleet: Fleet) -> LaneProblem:
+    """Half of the lanes as they are, the other half as pools."""
+    pools = equal(fleet).pools[1::2]
+    return LaneProblem(fleet.kinds, fleet.lanes[::2], _whole_nodes(fleet), pools=pools)
 
 
 def _whole_nodes(fleet: Fleet) -> tuple[Supply, ...]:

@@ -52,6 +52,9 @@ FILL_COSTS_W = (35.0, 45.0, 55.0, 60.0, 65.0, 85.0)
 # The same where giving up an instance costs nothing, beside it.
 STOPS_FREE_COSTS_W = (70.0, 80.0, 90.0)
 
+# Where pools of both kinds share GPUs, beside the rows of each kind alone.
+MIXED_CASES = (Case(100, 2, 80),)
+
 DEADLINE_CASES = (
     *((Case(pools, 2, 80), form) for form in (Form.EQUAL, Form.FILL) for pools in (9, 100)),
     (Case(100, 2, 80, SHORT_OF_GPUS), Form.FILL),
@@ -93,6 +96,8 @@ def drifts(*, is_full: bool) -> tuple[Drift, ...]:
 
 
 def _engines(case: Case, form: Form) -> tuple[str, ...]:
+    if form is Form.MIXED:
+        return ("columns", "fallback") if case in MIXED_CASES else ()
     is_small = case.pools <= FEW_POOLS and case.clocks <= FEW_CLOCKS
     if form is Form.FILL:
         return ("columns", "fallback", *(("textbook-partial", "textbook") if is_small else ()))

@@ -12,7 +12,7 @@ from joulery.bench.app import run
 from joulery.bench.churn import WITHIN
 from joulery.bench.engines import Found, engine_on
 from joulery.bench.figures import exact_of, faults_of, figures_of, times_faster
-from joulery.bench.forms import Form, concave, equal
+from joulery.bench.forms import Form, concave, equal, mixed
 from joulery.bench.measure import Measured, Solve, Task
 from joulery.bench.plan import DEADLINE_CASES, deadline_name, drifts, tasks
 from joulery.bench.suite import Case, drawn
@@ -140,12 +140,23 @@ def test_names_in_the_plan_are_unique_and_the_short_form_is_part_of_the_sizes_of
 
 @pytest.mark.parametrize("form", list(Form))
 def test_engines_are_measured_on_checked_plans(form: Form) -> None:
-    others = ("textbook", "textbook-partial") if form is Form.FILL else ("milp", "fallback")
-    for engine in ("columns", *others):
+    others = ("textbook", "textbook-partial") if form in {Form.FILL, Form.MIXED} else ("milp",)
+    for engine in ("columns", "fallback", *others):
         prepared = engine_on(form, engine, 5.0)(drawn(Case(4, 2, 6), 1))
         judged = prepared.judge(prepared.solve())
         assert judged.faults == ()
         assert judged.bound_w <= judged.cost_w
+
+
+def test_the_mixed_form_is_measured_beside_both_pure_ones() -> None:
+    for is_full in (False, True):
+        forms = {
+            t.form for t in tasks(is_full=is_full) if t.case == Case(100, 2, 80) and t.engine == "columns"
+        }
+        assert forms == set(Form)
+    problem = mixed(drawn(Case(5, 2, 6), 1))
+    assert (len(problem.lanes), len(problem.pools)) == (3, 2)
+    assert {lane.key for lane in problem.lanes}.isdisjoint(pool.key for pool in problem.pools)
 
 
 def test_the_command_prints_a_line_per_engine_and_writes_the_same_figures(
