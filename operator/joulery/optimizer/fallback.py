@@ -72,21 +72,36 @@ def safe_bound_w(table: OptionTable, options: Ints) -> float:
     return float(np.minimum.reduceat(cost, table.start).sum())
 
 
+def liked(table: OptionTable, watts_per_gpu: float) -> tuple[Ints, Floats]:
+    """What each pool wants where a GPU costs so much, and ranks of all options; those that are not full have none."""
+    ranked: Floats = np.where(table.full, table.cost_w + watts_per_gpu * table.gpus, np.inf)
+    return _first_of_least(table, ranked), ranked
+
+
 def _pass(table: OptionTable, wanted: Ints, ranked: Floats) -> Ints:
-    """One turn per pool: what it wants if it fits, else the option of least rank that fits."""
-    left = table.rows.slots.copy()
+    """One turn per pool, by priority."""
     chosen = wanted.copy()
-    use = table.use(wanted)
+    take_turns(table, np.argsort(table.priority, kind="stable"), ranked, chosen, table.rows.slots.copy())
+    return chosen
+
+
+def take_turns(table: OptionTable, order: Ints, ranked: Floats, chosen: Ints, left: Ints) -> None:
+    """One turn per pool: what is chosen if it fits, else the option of least rank that fits.
+
+    Args:
+        chosen: option of each pool, overwritten by what it gets.
+        left: of each row, lowered by what is taken.
+    """
+    use = table.use(chosen)
     divisor = np.maximum(table.rows.per_instance, 1)
     unused = np.where(table.rows.per_instance > 0, 0.0, np.inf)
-    for pool in np.argsort(table.priority, kind="stable").tolist():
+    for pool in order.tolist():
         taken = use[pool]
         if any(map(gt, taken.tolist(), left.tolist())):  # of few rows: faster than arrays
             most = (left / divisor + unused).min(axis=1)
             chosen[pool] = _best_that_fits(table, pool, most, int(left[-1]), ranked)
             taken = table.use(chosen[pool : pool + 1])[0]
         left -= taken
-    return chosen
 
 
 def _best_that_fits(table: OptionTable, pool: int, most: Floats, last_left: int, ranked: Floats) -> int:

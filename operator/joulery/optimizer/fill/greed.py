@@ -61,11 +61,11 @@ class Greed:
 
     def sheds_less_than(self, other: Greed) -> bool:
         """Whether less is lost by falling weight, rounding aside."""
-        return _first_difference(self.lost, other.lost) < 0.0
+        return first_difference(self.lost, other.lost) < 0.0
 
     def is_better_than(self, other: Greed) -> bool:
         """Whether it sheds less by falling weight or, shedding alike, costs less."""
-        difference = _first_difference(self.lost, other.lost)
+        difference = first_difference(self.lost, other.lost)
         return difference < 0.0 or (difference == 0.0 and self.cost_w < other.cost_w)
 
     def counts(self, kinds: int) -> Ints:
@@ -76,7 +76,7 @@ class Greed:
         return found
 
 
-def _first_difference(one: Floats, other: Floats) -> float:
+def first_difference(one: Floats, other: Floats) -> float:
     """Of two losses by falling weight the first that is more than rounding; zero where there is none."""
     beyond = np.flatnonzero(np.abs(one - other) > SHED_TOLERANCE)
     return float((one - other)[beyond[0]]) if len(beyond) else 0.0
@@ -119,26 +119,38 @@ def rules_of(lanes: list[Lane], kinds: int) -> Rules:
 
 def by_greed(queue: Queue, slots: Ints, most_starts: int | None) -> Greed:
     """The best pass over the lanes within slots and starts."""
-    best = next(passes := _passes(queue, slots, -1 if most_starts is None else most_starts))
+    best = next(passes := _passes(queue, slots, most_starts))
     if best.is_shedding:
         for other in passes:
             best = other if other.is_better_than(best) else best
     return best
 
 
-def _passes(queue: Queue, slots: Ints, most_starts: int) -> Iterator[Greed]:
+def _passes(queue: Queue, slots: Ints, most_starts: int | None) -> Iterator[Greed]:
+    cost_w, gpus = cheapest_alone(queue)
+    per_gpu = cost_w / max(1, gpus)
+    for liking in LIKINGS:
+        taken = new_taken(len(queue.position))
+        yield one_pass(queue, queue.order, liking * per_gpu, slots, most_starts, taken)
+
+
+def cheapest_alone(queue: Queue) -> tuple[float, int]:
+    """Watts and GPUs of all lanes where each takes its cheapest kind."""
     wanted = queue.alone.cost.argmin(axis=1)
     lane = np.arange(len(wanted))
     gpus = queue.alone.number[lane, wanted] * queue.gpus[wanted]
-    per_gpu = float(queue.alone.cost[lane, wanted].sum() / max(1, gpus.sum()))
-    for liking in LIKINGS:
-        taken = new_taken(len(wanted))
-        price = (liking * per_gpu * queue.gpus).astype(np.float64)
-        take_turns(
-            queue.alone, queue.rules, queue.order, price, queue.rows.per_instance, slots, most_starts, taken
-        )
-        lost = np.bincount(queue.rank, weights=1.0 - taken.served).astype(np.float64)
-        yield Greed(taken, lost, float(_costs_w(queue, taken).sum()))
+    return float(queue.alone.cost[lane, wanted].sum()), int(gpus.sum())
+
+
+def one_pass(
+    queue: Queue, order: Ints, watts_per_gpu: float, slots: Ints, most_starts: int | None, taken: Taken
+) -> Greed:
+    """All that is taken once these lanes have had their turn, which is written; what the others took stays."""
+    price = (watts_per_gpu * queue.gpus).astype(np.float64)
+    most = -1 if most_starts is None else most_starts
+    take_turns(queue.alone, queue.rules, order, price, queue.rows.per_instance, slots, most, taken)
+    lost = np.bincount(queue.rank, weights=1.0 - taken.served).astype(np.float64)
+    return Greed(taken, lost, float(_costs_w(queue, taken).sum()))
 
 
 def _costs_w(queue: Queue, taken: Taken) -> Floats:
@@ -157,7 +169,7 @@ def greedy_plan(problem: LaneProblem) -> LanePlan:
     if found.is_shedding and problem.max_starts is not None:
         needed = by_greed(queue, queue.rows.slots, None)
         found = needed if needed.sheds_less_than(found) else found
-    plan = _written(queue, found)
+    plan = written_greed(queue, found)
     # At most what is missing: the others might make room.
     counts = with_alone(queue, found.counts(len(problem.kinds)), found.taken.served)
     short = shortage_of(queue.rows, counts.sum(axis=0) @ queue.rows.per_instance)
@@ -191,7 +203,15 @@ def with_words(plan: LanePlan, problem: LaneProblem, shortage: tuple[Shortage, .
     return replace(plan, shortage=shortage, why=f"not enough GPUs, missing {short}; {why}")
 
 
-def _written(queue: Queue, found: Greed) -> LanePlan:
+def written_greed(
+    queue: Queue, found: Greed, options: tuple[int, ...] = (), pools_w: float = 0.0
+) -> LanePlan:
+    """What lanes take as a plan.
+
+    Args:
+        options: of pools beside them, in the problem's order.
+        pools_w: what those cost at least.
+    """
     problem, taken = queue.problem, found.taken
     groups: list[tuple[Group, ...]] = [()] * len(problem.lanes)
     shed = np.ones(len(problem.lanes))
@@ -202,8 +222,9 @@ def _written(queue: Queue, found: Greed) -> LanePlan:
     for position, place, number, each in rows:
         if number:
             groups[position] = (Group(place, number, each),)
-    bound_w = float((queue.alone.per_load * taken.served).sum())
+    bound_w = pools_w + float((queue.alone.per_load * taken.served).sum())
     bound_w += sum(switching_w(problem, problem.lanes[p], ()) for p, n in enumerate(groups) if not n)
-    plan = written(problem, tuple(groups), bound_w, gap=0.0, engine=ENGINE, shed=tuple(shed.tolist()))
+    lost = tuple(shed.tolist())
+    plan = written(problem, tuple(groups), bound_w, gap=0.0, engine=ENGINE, shed=lost, options=options)
     over = 0 if problem.max_starts is None else max(0, starts_of(problem, plan) - problem.max_starts)
     return replace(plan, status=SolveStatus.FALLBACK, starts_over_limit=over)

@@ -51,6 +51,8 @@ def by_integers(
         slack *= NARROWER
     else:
         return known
+    if not deadline.allows():
+        return known
     every = joined([near, chosen.configured])
     columns = Columns(every.lane, every.cost, every.use)
     point, _ = choose(columns, table.blocks, table.rows.slots, gap=gap / 2.0, time_limit_s=deadline.left_s)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulery.optimizer.fallback import greedy
 from joulery.optimizer.packing import PackingRows
 from joulery.optimizer.problem import Floats, Ints, PoolBlock
 from joulery.optimizer.pruning import full_options
-from joulery.optimizer.table import SERVED_TOLERANCE, OptionTable, tabulate
+from joulery.optimizer.table import SERVED_TOLERANCE, OptionTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,12 +88,3 @@ def clipped(columns: PoolColumns, options: Ints) -> tuple[PoolBlock, ...]:
     most[every.position] = every.served[options]
     pools = zip(every.problem.pools, most.tolist(), strict=True)
     return tuple(replace(pool, served=np.minimum(pool.served, share)) for pool, share in pools)
-
-
-def options_by_greed(columns: PoolColumns, pools: Sequence[int], rows: PackingRows) -> Ints:
-    """What the fallback of pools alone would choose of these pools within rows: options of the table."""
-    every = columns.every
-    chosen = [every.problem.pools[every.position[p]] for p in pools]
-    part = replace(tabulate(replace(every.problem, pools=tuple(chosen))), rows=rows)
-    options: Ints = greedy(part) - part.start + every.start[list(pools)]
-    return options

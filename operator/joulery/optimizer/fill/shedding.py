@@ -22,7 +22,7 @@ from joulery.optimizer.fill.settled import settled_plan
 from joulery.optimizer.fill.table import LaneTable, lay_out
 from joulery.optimizer.fill.turns import greedy_service
 from joulery.optimizer.solution import Shortage, SolveStatus
-from joulery.optimizer.solve import COLUMNS, FALLBACK
+from joulery.optimizer.solve import COLUMNS
 
 # More starts than any plan has.
 UNLIMITED = 1_000_000_000
@@ -68,20 +68,6 @@ def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
         return gpus_missing(table, found, OF_TIME / 3.0 * deadline.left_s)
 
     return _serving_most(problem, service, planned, missing)
-
-
-def greedy_mixed(problem: LaneProblem) -> LanePlan:
-    """Lanes and pools by falling weight: a plan in milliseconds, proven in nothing but its bound."""
-
-    def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
-        del is_starting_fewest  # greed has no second thoughts
-        return greedy_service(table)
-
-    def planned(part: LaneProblem, known: Service) -> LanePlan:
-        return settled_plan(part, known) if part.lanes else by_options(part, FALLBACK, Deadline(0.0))
-
-    plan = _serving_most(problem, service, planned, most_missing)
-    return replace(plan, status=SolveStatus.FALLBACK) if plan.is_plan else plan
 
 
 def _serving_most(problem: LaneProblem, service: Services, planned: Planned, missing: Missing) -> LanePlan:

@@ -113,7 +113,7 @@ def _asked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequen
         return by_prices(problem, prices, deadline) or shedding_least(problem, deadline)
     if engine == FALLBACK:
         from joulery.optimizer.fill.greed import greedy_plan
-        from joulery.optimizer.fill.shedding import greedy_mixed
+        from joulery.optimizer.fill.turns import greedy_mixed
 
         return greedy_mixed(problem) if problem.pools else greedy_plan(problem)
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
