@@ -12,8 +12,8 @@ import highspy
 import numpy as np
 
 from joulery.optimizer.highs import Limits, NoAnswer, Outcome, chosen_places, doubt, out_of_time
-from joulery.optimizer.lp import PRIMAL_FEASIBLE, Columns, quiet
-from joulery.optimizer.milp import Answer, ExtraRow
+from joulery.optimizer.lp import PRIMAL_FEASIBLE, Columns, Nodes, no_nodes, quiet
+from joulery.optimizer.milp import Answer, ExtraRow, Stage
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import smallest_options
 from joulery.optimizer.shortage import shortage_of
@@ -29,57 +29,69 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Model:
-    """min cost x + sum e,  one x per pool,  use x - relief e <= limit;  x whole, e >= 0.
+    """min cost x + sum of y's cost e,  one x per pool,  use x + use_y y <= limit;  x whole.
 
     Attributes:
         limit: right-hand side of each row that pools share.
-        relief: `[e, row]`, what one e gives to each of them.
+        beside: columns y: GPUs that are missing, of any number, or nodes left off, whole ones.
+        is_whole: whether y is.
     """
 
     columns: Columns
     pools: int
     limit: Floats
-    relief: Floats
+    beside: Nodes
+    is_whole: bool = False
 
     def passed_to(self, highs: highspy.Highs) -> None:
-        """Hand it to a HiGHS object: the columns of x, then those of e."""
-        extra, rows = self.relief.shape
-        number = len(self.columns)
+        """Hand it to a HiGHS object: the columns of x, then those of y."""
+        number, extra, rows = len(self.columns), len(self.beside.cost), len(self.limit)
         starts, index, value = self.columns.sparse(self.pools)
-        given = self.relief != 0.0
-        after = len(value) + np.concatenate([[0], np.cumsum(given.sum(axis=1))])
+        starts_y, index_y, value_y = self.beside.sparse(self.pools)
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = number + extra, self.pools + rows
-        lp.col_cost_ = np.concatenate([self.columns.cost, np.ones(extra)])
+        lp.offset_ = self.beside.all_on if self.is_whole else 0.0
+        lp.col_cost_ = np.concatenate([self.columns.cost, -self.beside.cost])
         lp.col_lower_ = np.zeros(number + extra)
-        lp.col_upper_ = np.concatenate([np.ones(number), np.full(extra, highspy.kHighsInf)])
+        lp.col_upper_ = np.concatenate([np.ones(number), self.beside.most])
         lp.row_lower_ = np.concatenate([np.ones(self.pools), np.full(rows, -highspy.kHighsInf)])
         lp.row_upper_ = np.concatenate([np.ones(self.pools), self.limit])
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.start_ = np.concatenate([starts, after]).astype(np.int32)
-        lp.a_matrix_.index_ = np.concatenate([index, self.pools + np.nonzero(given)[1]]).astype(np.int32)
-        lp.a_matrix_.value_ = np.concatenate([value, -self.relief[given]])
-        lp.integrality_ = [highspy.HighsVarType.kInteger] * number + [
-            highspy.HighsVarType.kContinuous
-        ] * extra
+        ends = [len(value) + len(value_y)]
+        lp.a_matrix_.start_ = np.concatenate([starts, len(value) + starts_y, ends]).astype(np.int32)
+        lp.a_matrix_.index_ = np.concatenate([index, index_y])
+        lp.a_matrix_.value_ = np.concatenate([value, value_y])
+        kinds = highspy.HighsVarType
+        kind = kinds.kInteger if self.is_whole else kinds.kContinuous
+        lp.integrality_ = [kinds.kInteger] * number + [kind] * extra
         highs.passModel(lp)
 
 
 def array_stage(
-    table: OptionTable, options: Ints, cost: Floats, rows: tuple[ExtraRow, ...], limits: Limits
+    table: OptionTable, options: Ints, stage: Stage, rows: tuple[ExtraRow, ...], limits: Limits
 ) -> Answer | NoAnswer:
-    """Minimise `cost @ x` over one option per pool under supply and extra rows, as `milp.solve_stage` does."""
-    use = np.column_stack([table.use(options).astype(np.float64), *(row.coefficients for row in rows)])
-    limit = np.concatenate([table.rows.slots.astype(np.float64), [row.limit for row in rows]])
-    columns = Columns(table.owner[options], cost, use)
-    model = _Model(columns, len(table.start), limit, np.zeros((0, len(limit))))
+    """Minimise over one option per pool under supply and extra rows, as `milp.solve_stage` does."""
+    use = np.column_stack([table.scaled_use(options), *(row.coefficients for row in rows)])
+    limit = np.concatenate([table.scaled_slots, [row.limit for row in rows]])
+    columns = Columns(table.owner[options], stage.cost, use)
+    model = _Model(columns, len(table.start), limit, _nodes(table, stage, len(limit)), is_whole=True)
     outcome, point = _minimised(model, limits)
     places = None if point is None else chosen_places(table, options, point)
-    no_answer = doubt(outcome, np.nan if places is None else float(cost[places].sum()))
+    objective = np.nan if places is None else stage.value(table, options, places)
+    no_answer = doubt(outcome, objective)
     if no_answer or places is None:
         return no_answer or NoAnswer("HiGHS chose no option for a pool", spent_s=outcome.spent_s)
-    bound = min(outcome.bound, float(cost[places].sum()))
-    return Answer(options[places], bound, outcome.is_proven, outcome.spent_s)
+    return Answer(options[places], min(outcome.bound, objective), outcome.is_proven, outcome.spent_s)
+
+
+def _nodes(table: OptionTable, stage: Stage, rows: int) -> Nodes:
+    """Nodes to leave off where the stage counts them, in rows of which the first are the table's."""
+    off = table.rows.left_off
+    if off is None or not stage.counts_nodes:
+        return no_nodes(rows)
+    use = np.zeros((len(off.most), rows))
+    use[:, : off.groups.shape[1]] = off.groups
+    return Nodes(off.watts / stage.unit_w, off.most.astype(np.float64), use)
 
 
 def array_shortage(table: OptionTable, limits: Limits) -> tuple[Shortage, ...] | NoAnswer:
@@ -89,10 +101,11 @@ def array_shortage(table: OptionTable, limits: Limits) -> tuple[Shortage, ...] |
     options = smallest_options(table)
     rows = table.rows
     names = sorted(set(rows.accelerator))
-    relief = np.array([[name == owner for owner in rows.accelerator] for name in names], dtype=np.float64)
+    gives = np.array([[name == owner for owner in rows.accelerator] for name in names], dtype=np.float64)
     use = (table.use(options) * rows.size).astype(np.float64)
     columns = Columns(table.owner[options], np.zeros(len(options)), use)
-    model = _Model(columns, len(table.start), (rows.size * rows.slots).astype(np.float64), relief)
+    missing = Nodes(np.full(len(names), -1.0), np.full(len(names), highspy.kHighsInf), -gives)
+    model = _Model(columns, len(table.start), (rows.size * rows.slots).astype(np.float64), missing)
     outcome, point = _minimised(model, limits)
     places = None if point is None else chosen_places(table, options, point)
     short = () if places is None else shortage_of(table, options[places])

@@ -7,6 +7,8 @@
     pricing              the option of least  c + u l  of each pool
     lower bound          sum over pools of min (c + u l)  -  N l,  valid at any prices l >= 0
 
+Nodes that are off enter as columns of their own, which take of the rows what they would give and save their watts.
+
 Pools are coupled by a handful of rows only, so all but a few of them have a whole choice in the master's
 optimum, and an option whose reduced cost exceeds (best plan - lower bound) is in no better plan: the integer
 programme that is left is small, and exact.
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulery.optimizer.highs import Limits, NoAnswer, out_of_time
-from joulery.optimizer.lp import Columns, Master, MasterPoint, chosen_whole
+from joulery.optimizer.lp import Columns, Master, MasterPoint, Nodes, chosen_whole, no_nodes
 from joulery.optimizer.milp import Answer
 from joulery.optimizer.packing import binding_rows
 from joulery.optimizer.problem import Floats, Ints
@@ -49,7 +51,8 @@ class _Block:
     options: Ints
     start: Ints
     columns: Columns
-    slots: Ints
+    slots: Floats
+    nodes: Nodes
     unit_w: float
 
     @property
@@ -75,13 +78,20 @@ class _Block:
         have = float(self.slots @ prices)
         return least - have > MISSING_TOLERANCE * have
 
+    def cost(self, options: Ints) -> float:
+        """Of one option per pool, and of the nodes that they need."""
+        places = np.isin(self.options, options)
+        used = self.columns.use[places].sum(axis=0)
+        return float(self.columns.cost[places].sum()) + self.nodes.needed(used, self.slots)
+
     def every(self, step: int) -> _Block:
         """Every so many pools, with that share of the slots: prices of nearly the same supply, found far sooner."""
         places = np.flatnonzero(self.columns.owner % step == 0)
         owner = self.columns.owner[places] // step
         columns = Columns(owner, self.columns.cost[places], self.columns.use[places])
         start = np.searchsorted(owner, np.arange(-(-self.pools // step)))
-        return _Block(self.options[places], start, columns, self.slots // step, self.unit_w)
+        nodes = replace(self.nodes, most=self.nodes.most / step)
+        return _Block(self.options[places], start, columns, self.slots // step, nodes, self.unit_w)
 
     def taken(self, places: Ints) -> Columns:
         """Some of the columns."""
@@ -127,9 +137,17 @@ def _block(table: OptionTable) -> _Block:
     options = full_options(table)
     owner = table.owner[options]
     unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
-    columns = Columns(owner, table.cost_w[options] / unit_w, table.use(options).astype(np.float64))
+    columns = Columns(owner, table.cost_w[options] / unit_w, table.scaled_use(options))
     start = np.searchsorted(owner, np.arange(len(table.start)))
-    return _Block(options, start, columns, table.rows.slots, unit_w)
+    return _Block(options, start, columns, table.scaled_slots, nodes_of(table, unit_w), unit_w)
+
+
+def nodes_of(table: OptionTable, unit_w: float) -> Nodes:
+    """The nodes that may be left off, in the units of a solver."""
+    off = table.rows.left_off
+    if off is None:
+        return no_nodes(len(table.scale))
+    return Nodes(off.watts / unit_w, off.most.astype(np.float64), off.groups / table.scale)
 
 
 def _beginning(block: _Block, limits: Limits) -> _Beginning:
@@ -147,7 +165,7 @@ def _beginning(block: _Block, limits: Limits) -> _Beginning:
 
 
 def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:
-    master = Master(block.pools, block.slots, ELASTIC_COST)
+    master = Master(block.pools, block.slots, ELASTIC_COST, block.nodes)
     begin = _beginning(block, limits)
     seen, new = np.zeros(0, dtype=np.int64), begin.columns
     best_prices, bound = begin.prices, begin.bound
@@ -184,7 +202,8 @@ def _answer_to(block: _Block, prices: Floats) -> tuple[Ints, float]:
     """Each pool's best option at these prices, and the lower bound that they prove."""
     value = block.priced(prices)
     best = block.best(value)
-    return best, float(value[best].sum() - block.slots @ prices)
+    lower = float(value[best].sum() - block.slots @ prices)
+    return best, lower + block.nodes.all_on + block.nodes.saved(prices)
 
 
 def _whole(block: _Block, priced: _Priced, limits: Limits, gap: float) -> Answer | NoAnswer:
@@ -194,7 +213,7 @@ def _whole(block: _Block, priced: _Priced, limits: Limits, gap: float) -> Answer
     first = _among_nearest(block, priced, reduced, limits, gap)
     if isinstance(first, NoAnswer):
         return first
-    upper = float(block.columns.cost[np.isin(block.options, first.options)].sum())
+    upper = block.cost(first.options)
     if upper - priced.bound <= gap * abs(upper):
         return replace(first, bound=priced.bound * block.unit_w, is_proven=True)
     better = np.flatnonzero(reduced <= upper - priced.bound + CONVERGED * abs(upper))
@@ -232,7 +251,12 @@ def _chosen(block: _Block, places: Ints, limits: Limits, gap: float, spent_s: fl
     if late := out_of_time(left):
         return replace(late, spent_s=spent_s)
     chosen = chosen_whole(
-        block.taken(places), block.pools, block.slots, gap=gap, time_limit_s=left.time_limit_s
+        block.taken(places),
+        block.pools,
+        block.slots,
+        gap=gap,
+        time_limit_s=left.time_limit_s,
+        nodes=block.nodes,
     )
     spent_s, point = spent_s + chosen.spent_s, chosen.point
     if point is None:

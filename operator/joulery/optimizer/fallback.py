@@ -61,8 +61,7 @@ def is_better(table: OptionTable, one: Ints, other: Ints) -> bool:
     for a, b in zip(table.lost_by_priority(one), table.lost_by_priority(other), strict=True):
         if abs(a - b) > SHED_TOLERANCE:
             return a < b
-    cost_w = float(table.cost_w[other].sum())
-    return float(table.cost_w[one].sum()) < cost_w * (1.0 - COST_TOLERANCE)
+    return table.plan_w(one) < table.plan_w(other) * (1.0 - COST_TOLERANCE)
 
 
 def safe_bound_w(table: OptionTable, options: Ints) -> float:
@@ -95,26 +94,27 @@ def take_turns(table: OptionTable, order: Ints, ranked: Floats, chosen: Ints, le
     use = table.use(chosen)
     divisor = np.maximum(table.rows.per_instance, 1)
     unused = np.where(table.rows.per_instance > 0, 0.0, np.inf)
+    extra = np.flatnonzero(table.rows.size == 0)
     for pool in order.tolist():
         taken = use[pool]
         if any(map(gt, taken.tolist(), left.tolist())):  # of few rows: faster than arrays
             most = (left / divisor + unused).min(axis=1)
-            chosen[pool] = _best_that_fits(table, pool, most, int(left[-1]), ranked)
+            chosen[pool] = _best_that_fits(table, pool, most, left[extra], ranked)
             taken = table.use(chosen[pool : pool + 1])[0]
         left -= taken
 
 
-def _best_that_fits(table: OptionTable, pool: int, most: Floats, last_left: int, ranked: Floats) -> int:
+def _best_that_fits(table: OptionTable, pool: int, most: Floats, extra_left: Ints, ranked: Floats) -> int:
     """The option of a pool that it likes best of those that fit, else of those that serve it most.
 
     Args:
         most: instances of each kind that the groups left over could hold.
-        last_left: what is left of the last row, which is that of starts where those are limited.
+        extra_left: what is left of the rows that options say their use of.
     """
     part = slice(int(table.start[pool]), int(table.end[pool]))
     fits = table.count[part] <= most[table.kind[part]]
-    if table.starts is not None:
-        fits &= table.starts[part] <= last_left
+    if len(extra_left):
+        fits &= (table.extra[part] <= extra_left).all(axis=1)
     ranks = np.where(fits, ranked[part], np.inf)
     best = int(ranks.argmin())
     if ranks[best] == np.inf:

@@ -16,6 +16,8 @@ from joulery.optimizer.problem import Floats, Ints
 PRIMAL_FEASIBLE = 2
 # `simplex_strategy`: the point stays feasible when columns are added.
 PRIMAL = 4
+# Of a node: sums of whole groups differ from whole numbers by far less.
+WHOLE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +49,49 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Nodes:
+    """Columns of nodes that may be left off: each saves its cost and takes of the rows what it would give.
+
+    Attributes:
+        cost: of one that is on.
+        most: how many there are.
+        use: `[accelerator, packing row]`.
+    """
+
+    cost: Floats
+    most: Floats
+    use: Floats
+
+    def saved(self, prices: Floats) -> float:
+        """What is saved, against all of them on, by leaving off those whose groups are worth less than they cost."""
+        return float(self.most @ np.minimum(0.0, self.use @ prices - self.cost))
+
+    def needed(self, used: Floats, slots: Floats) -> float:
+        """Cost of those that have to be on for so much use."""
+        beyond = used - (slots - self.most @ self.use)
+        most = np.where(self.use > 0.0, beyond / np.maximum(self.use, 1.0), 0.0).max(axis=1, initial=0.0)
+        return float(np.ceil(most - WHOLE_TOLERANCE) @ self.cost)
+
+    @property
+    def all_on(self) -> float:
+        """Cost with all of them on."""
+        return float(self.most @ self.cost)
+
+    def sparse(self, pools: int) -> tuple[Ints, Ints, Floats]:
+        """Column starts, row indices and values."""
+        column, row = np.nonzero(self.use)
+        starts = np.searchsorted(column, np.arange(len(self.cost)))
+        return starts.astype(np.int32), (pools + row).astype(np.int32), self.use[column, row]
+
+
+def no_nodes(rows: int) -> Nodes:
+    """Where all nodes are on."""
+    return Nodes(np.zeros(0), np.zeros(0), np.zeros((0, rows)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MasterPoint:
-    """An LP optimum: value, primal point without the elastic columns, GPU prices, groups that are missing.
+    """An LP optimum: value, primal point of what was added, GPU prices, groups that are missing.
 
     `worth` is the dual of each pool's row: what its cheapest column costs at these prices.
     """
@@ -63,7 +106,9 @@ class MasterPoint:
 class Master:
     """The restricted master LP; solving again after `add` starts from the last basis."""
 
-    def __init__(self, pools: int, slots: Ints, elastic_cost: float) -> None:
+    def __init__(
+        self, pools: int, slots: Ints | Floats, elastic_cost: float, nodes: Nodes | None = None
+    ) -> None:
         self._pools = pools
         self._rows = len(slots)
         elastic = highspy.HighsLp()
@@ -81,6 +126,21 @@ class Master:
         self._highs.setOptionValue("solver", "simplex")
         self._highs.setOptionValue("simplex_strategy", PRIMAL)
         self._highs.passModel(elastic)
+        self._before = self._rows
+        if nodes is not None and len(nodes.cost):
+            self._before += len(nodes.cost)
+            self._highs.changeObjectiveOffset(nodes.all_on)
+            starts, index, value = nodes.sparse(pools)
+            self._highs.addCols(
+                len(nodes.cost),
+                -nodes.cost,
+                np.zeros(len(nodes.cost)),
+                nodes.most,
+                len(value),
+                starts,
+                index,
+                value,
+            )
 
     def add(self, columns: Columns) -> None:
         """Add columns with bounds 0 and infinity."""
@@ -98,7 +158,7 @@ class Master:
         kinds = highspy.HighsBasisStatus
         status = [kinds.kLower] * self._highs.getNumCol()
         for column in columns.tolist():
-            status[self._rows + column] = kinds.kBasic
+            status[self._before + column] = kinds.kBasic
         basis = highspy.HighsBasis()
         basis.col_status = status
         basis.row_status = [kinds.kLower] * self._pools + [kinds.kBasic] * self._rows
@@ -115,7 +175,7 @@ class Master:
         values, duals = np.array(solution.col_value), np.array(solution.row_dual)
         return MasterPoint(
             objective=float(self._highs.getInfo().objective_function_value),
-            point=values[self._rows :],
+            point=values[self._before :],
             prices=np.maximum(0.0, -duals[self._pools :]),
             worth=duals[: self._pools],
             missing=float(values[: self._rows].sum()),
@@ -146,7 +206,13 @@ class Chosen:
 
 
 def choose(
-    columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float, offset: float = 0.0
+    columns: Columns,
+    pools: int,
+    slots: Ints | Floats,
+    *,
+    gap: float,
+    time_limit_s: float,
+    offset: float = 0.0,
 ) -> tuple[IntegerPoint | None, float]:
     """The cheapest choice of one column per pool within `slots`, and the seconds it took.
 
@@ -158,15 +224,28 @@ def choose(
 
 
 def chosen_whole(
-    columns: Columns, pools: int, slots: Ints, *, gap: float, time_limit_s: float, offset: float = 0.0
+    columns: Columns,
+    pools: int,
+    slots: Ints | Floats,
+    *,
+    gap: float,
+    time_limit_s: float,
+    offset: float = 0.0,
+    nodes: Nodes | None = None,
 ) -> Chosen:
     """As `choose`, telling apart that there is no choice and that none was found."""
-    starts, index, value = columns.sparse(pools)
-    number = len(columns)
+    nodes = nodes or no_nodes(len(slots))
+    starts, index, value = (
+        np.concatenate([a, b]) for a, b in zip(columns.sparse(pools), nodes.sparse(pools), strict=True)
+    )
+    starts[len(columns) :] += int(np.count_nonzero(columns.use)) + len(columns)
+    number = len(starts)
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = number, pools + len(slots)
-    model.offset_ = offset
-    model.col_cost_, model.col_lower_, model.col_upper_ = columns.cost, np.zeros(number), np.ones(number)
+    model.offset_ = offset + nodes.all_on
+    model.col_cost_ = np.concatenate([columns.cost, -nodes.cost])
+    model.col_lower_ = np.zeros(number)
+    model.col_upper_ = np.concatenate([np.ones(len(columns)), nodes.most])
     model.row_lower_ = np.concatenate([np.ones(pools), np.full(len(slots), -highspy.kHighsInf)])
     model.row_upper_ = np.concatenate([np.ones(pools), slots.astype(np.float64)])
     model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
@@ -185,7 +264,7 @@ def chosen_whole(
 
 def _one_each(columns: Columns, pools: int, highs: highspy.Highs) -> IntegerPoint | None:
     """HiGHS's point, None unless it is one column for each pool."""
-    chosen = np.flatnonzero(np.rint(np.array(highs.getSolution().col_value)))
+    chosen = np.flatnonzero(np.rint(np.array(highs.getSolution().col_value)[: len(columns)]))
     if not np.array_equal(np.sort(columns.owner[chosen]), np.arange(pools)):
         return None
     chosen = chosen[np.argsort(columns.owner[chosen], kind="stable")]

@@ -4,10 +4,11 @@
     S       P x K, 1 where the option is the pool's          u   R x K groups of GPUs taken, per packing row
     N       R     groups of GPUs there are                   l   K   share of the peak that is lost
     c       K     watts plus switching cost, in units of the mean of the pools' cheapest full options
+    y       A     nodes left off, of M that are off, by accelerator;  g  A x R groups and  d  A watts of one node
 
-    stage 1, for each priority q from the highest:   min  sum of l x over q's pools
-    stage 2:                                         min  c x
-    subject to   S x = 1,   u x <= N,   and what the stages before have reached (+ SHED_SLACK)
+    stage 1, for each priority q from the highest:   min  sum of l x over q's pools,   y = 0
+    stage 2:                                         min  c x + d (M - y)
+    subject to   S x = 1,   u x + g y <= N,   and what the stages before have reached (+ SHED_SLACK)
 
 Every pool has an option with count 0, so each of these has a solution. Full service for all is tried first,
 over full options only: where that is possible stage 1 is done. Priorities that the greedy plan already serves
@@ -52,8 +53,22 @@ class ExtraRow:
     limit: float
 
 
-Stage: TypeAlias = Callable[[OptionTable, Ints, Floats, tuple[ExtraRow, ...], Limits], "Answer | NoAnswer"]
-"""Least `cost @ x` over one of these options per pool, under supply and extra rows."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """What is least: a cost of each option, and in the last stage the watts of nodes, in units of `unit_w`."""
+
+    cost: Floats
+    counts_nodes: bool = False
+    unit_w: float = 1.0
+
+    def value(self, table: OptionTable, options: Ints, places: Ints) -> float:
+        """Of one option per pool."""
+        node_w = table.node_w(options[places]) if self.counts_nodes else 0.0
+        return float(self.cost[places].sum()) + node_w / self.unit_w
+
+
+Solved: TypeAlias = Callable[[OptionTable, Ints, Stage, tuple[ExtraRow, ...], Limits], "Answer | NoAnswer"]
+"""Least of a stage over one of these options per pool, under supply and extra rows."""
 
 
 def gap_for(pools: int) -> float:
@@ -62,7 +77,7 @@ def gap_for(pools: int) -> float:
 
 
 def least_cost(
-    table: OptionTable, spare: Ints, limits: Limits, solved: Stage | None = None, *, must_shed: bool = False
+    table: OptionTable, spare: Ints, limits: Limits, solved: Solved | None = None, *, must_shed: bool = False
 ) -> Answer | NoAnswer:
     """Least shed by priority, then least cost; the bound is in watts.
 
@@ -87,7 +102,7 @@ def _settled(table: OptionTable, spare: Ints) -> int:
 
 
 def _least_cost_with_shed(
-    table: OptionTable, settled: int, limits: Limits, solved: Stage
+    table: OptionTable, settled: int, limits: Limits, solved: Solved
 ) -> Answer | NoAnswer:
     among = np.flatnonzero(table.full | (table.priority[table.owner] >= settled))
     serving, trading = serving_options(table, among), trading_options(table, among)
@@ -95,7 +110,7 @@ def _least_cost_with_shed(
     is_proven, spent_s = True, 0.0
     for priority in range(settled, int(table.priority.max()) + 1):
         rows = _shed_rows(table, serving, reached)
-        lost = _lost(table, serving, priority)
+        lost = Stage(_lost(table, serving, priority))
         stage = solved(table, serving, lost, rows, limits.after(spent_s))
         if isinstance(stage, NoAnswer):
             return stage
@@ -109,11 +124,11 @@ def _least_cost_with_shed(
 
 
 def _least_cost_among(
-    table: OptionTable, options: Ints, rows: tuple[ExtraRow, ...], limits: Limits, solved: Stage
+    table: OptionTable, options: Ints, rows: tuple[ExtraRow, ...], limits: Limits, solved: Solved
 ) -> Answer | NoAnswer:
     # Costs near one whatever unit the caller thinks in: HiGHS's tolerances are absolute.
     unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
-    stage = solved(table, options, table.cost_w[options] / unit_w, rows, limits)
+    stage = solved(table, options, Stage(table.cost_w[options] / unit_w, True, unit_w), rows, limits)
     if isinstance(stage, NoAnswer):
         return stage
     return replace(stage, bound=stage.bound * unit_w)
@@ -129,24 +144,36 @@ def _shed_rows(table: OptionTable, options: Ints, reached: list[tuple[int, float
 
 
 def solve_stage(
-    table: OptionTable, options: Ints, cost: Floats, rows: tuple[ExtraRow, ...], limits: Limits
+    table: OptionTable, options: Ints, stage: Stage, rows: tuple[ExtraRow, ...], limits: Limits
 ) -> Answer | NoAnswer:
-    """Minimise `cost @ x` over one option per pool under supply and extra rows."""
+    """Minimise over one option per pool under supply and extra rows."""
     import cvxpy as cp  # half a second and 70 MB, which a process that never solves need not pay
 
     limits = limits.after(0.0) if limits.stopwatch else limits
     if late := out_of_time(limits):
         return late
     x = cp.Variable(len(options), boolean=True)
+    used, least = table.scaled_use(options).T @ x, stage.cost @ x
+    bounds, all_on = [], 0.0
+    off = table.rows.left_off
+    if off is not None and stage.counts_nodes:
+        y = cp.Variable(len(off.most), integer=True)
+        used, least = used + off.groups.T @ y, least - (off.watts / stage.unit_w) @ y
+        bounds, all_on = (
+            [y >= 0, y <= off.most],
+            off.all_on_w / stage.unit_w,
+        )  # d M is no part of what HiGHS sees
     constraints = [
         selection(table, options) @ x == 1,  # S x = 1
-        table.use(options).T.astype(np.float64) @ x <= table.rows.slots,  # u x <= N
+        used <= table.scaled_slots,  # u x + g y <= N
         *(row.coefficients @ x <= row.limit for row in rows),  # the stages before
+        *bounds,
     ]
-    outcome = minimise(cp.Problem(cp.Minimize(cost @ x), constraints), limits)
+    outcome = minimise(cp.Problem(cp.Minimize(least), constraints), limits)
     places = chosen_places(table, options, x.value)
-    objective = np.nan if places is None else float(cost[places].sum())
-    no_answer = doubt(outcome, objective)
+    objective = np.nan if places is None else stage.value(table, options, places)
+    no_answer = doubt(outcome, objective - all_on)
     if no_answer or places is None:
         return no_answer or NoAnswer("HiGHS chose no option for a pool", spent_s=outcome.spent_s)
-    return Answer(options[places], min(outcome.bound, objective), outcome.is_proven, outcome.spent_s)
+    bound = min(outcome.bound + all_on, objective)
+    return Answer(options[places], bound, outcome.is_proven, outcome.spent_s)

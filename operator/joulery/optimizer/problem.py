@@ -1,15 +1,12 @@
 """The problem to solve: every option of every pool as plain arrays, and the GPUs that couple them.
 
-It is built by the planner and owned by nobody: engines read it, the checker reads it again. Faults in it are
-values, so that a wrong number in one profile becomes a message and never an exception in the cycle.
+It is built by the planner and owned by nobody: engines read it, the checker reads it again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +28,24 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class OffNodes:
+    """Nodes that are off: `number` of them, `gpus` each, and `watts` that one takes, once on, beside its instances."""
+
+    number: int
+    gpus: int
+    watts: float
+
+
+@dataclass(frozen=True, slots=True)
 class Supply:
-    """GPUs of one accelerator, as `(s, number of disjoint groups of s GPUs, each on one node)` per size s."""
+    """GPUs of one accelerator, as `(s, number of disjoint groups of s GPUs, each on one node)` per size s.
+
+    `off` are those of the nodes, all of them among the groups, that a plan switches on only as far as it needs them.
+    """
 
     accelerator: str
     slots: tuple[tuple[int, int], ...]
+    off: OffNodes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,7 @@ class Problem:
     """One joint decision. Pools keep the caller's order; engines sort them by key themselves.
 
     `max_starts` bounds the instances that are started over all pools; only what the load needs may exceed it.
+    `power_budget_w` bounds the watts of all options that are chosen; load is shed for it, by weight.
     """
 
     kinds: tuple[Kind, ...]
@@ -90,151 +101,13 @@ class Problem:
     supplies: tuple[Supply, ...]
     quotas: tuple[GpuQuota, ...] = ()
     max_starts: int | None = None
+    power_budget_w: float | None = None
 
 
-def supply_of(accelerator: str, available_per_node: Sequence[int]) -> Supply:
-    """The supply of nodes with so many GPUs free each; a negative number counts as none."""
-    free = [max(0, int(n)) for n in available_per_node]
-    return Supply(accelerator, tuple((s, sum(n // s for n in free)) for s in SLOT_SIZES))
+def supply_of(accelerator: str, available_per_node: Sequence[int], off: OffNodes | None = None) -> Supply:
+    """The supply of nodes that are on, with so many GPUs free each, and of nodes that are off.
 
-
-def faults_of(problem: Problem) -> tuple[str, ...]:
-    """What makes a problem unusable, each naming the place and the cure; empty if nothing does."""
-    return (
-        *_kind_faults(problem.kinds),
-        *_supply_faults(problem.supplies),
-        *_coverage_faults(problem),
-        *_quota_faults(problem),
-        *_starts_faults(problem),
-        *_key_faults(problem.pools),
-        *_option_faults(problem),
-    )
-
-
-def _option_faults(problem: Problem) -> Iterator[str]:
-    misshapen = {pool.key: fault for pool in problem.pools if (fault := _shape_fault(pool))}
-    for key, fault in misshapen.items():
-        yield f"pool {key}: {fault}"
-    if not misshapen and not _values_are_sound(problem):
-        for pool in problem.pools:
-            yield from _value_faults(pool, len(problem.kinds))
-
-
-def _values_are_sound(problem: Problem) -> bool:
-    """All pools in one look, since nearly every problem is; who and where is asked only when it is not."""
-    if not problem.pools:
-        return True
-    return all(
-        pool.weight >= 0 and pool.weight < np.inf and not pool.count.all() for pool in problem.pools
-    ) and all(
-        _within(np.concatenate([getattr(pool, name) for pool in problem.pools]), low, high)
-        for name, low, high in (*_RANGES, ("kind", 0, len(problem.kinds) - 1))
-    )
-
-
-def _within(values: Floats | Ints, low: float, high: float) -> bool:
-    return bool(values.min() >= low and values.max() <= high)  # false for NaN as well
-
-
-def _kind_faults(kinds: tuple[Kind, ...]) -> Iterator[str]:
-    for accelerator in sorted({kind.accelerator for kind in kinds}):
-        sizes = sorted({kind.gpus for kind in kinds if kind.accelerator == accelerator})
-        if sizes[0] < 1:
-            yield f"accelerator {accelerator}: an instance of {sizes[0]} GPUs; it needs at least one"
-        elif any(large % small for small, large in pairwise(sizes)):
-            yield f"accelerator {accelerator}: instance sizes {sizes} do not divide each other"
-
-
-def _supply_faults(supplies: tuple[Supply, ...]) -> Iterator[str]:
-    times = Counter(supply.accelerator for supply in supplies)
-    for name in sorted(name for name, number in times.items() if number > 1):
-        yield f"supply of {name}: given more than once; merge its nodes into one"
-    for supply in supplies:
-        slots = sorted(supply.slots)
-        if any(size < 1 or number < 0 for size, number in slots):
-            yield f"supply of {supply.accelerator}: slots {supply.slots} hold a negative number"
-        elif any(b % a or a * n < b * m for (a, n), (b, m) in pairwise(slots)):
-            yield f"supply of {supply.accelerator}: slots {supply.slots} contradict each other"
-
-
-def _coverage_faults(problem: Problem) -> Iterator[str]:
-    # Sizes above the largest slot simply have no room; a gap below it would silently count as none.
-    sizes = {supply.accelerator: {size for size, _ in supply.slots} for supply in problem.supplies}
-    for kind in problem.kinds:
-        known = sizes.get(kind.accelerator, set())
-        if known and kind.gpus not in known and kind.gpus < max(known):
-            yield f"supply of {kind.accelerator}: no slots for instances of {kind.gpus} GPUs; add that size"
-
-
-def _quota_faults(problem: Problem) -> Iterator[str]:
-    times = Counter(quota.name for quota in problem.quotas)
-    for name in sorted(name for name, number in times.items() if number > 1):
-        yield f"quota {name}: given more than once; the least of them holds"
-    for quota in problem.quotas:
-        if quota.gpus < 0:
-            yield f"quota {quota.name}: {quota.gpus} GPUs; it must not be negative"
-    for name in sorted({kind.quota for kind in problem.kinds if kind.quota} - set(times)):
-        yield f"quota {name}: named by instances but not given; give its GPUs"
-
-
-def _starts_faults(problem: Problem) -> Iterator[str]:
-    if problem.max_starts is not None and problem.max_starts < 0:
-        yield f"limit of starts: {problem.max_starts}; it must not be negative"
-    for pool in problem.pools:
-        starts = pool.starts
-        if starts is not None and (starts.shape != pool.count.shape or starts.dtype != np.int64):
-            yield f"pool {pool.key}: starts must be int64, one per option"
-        elif starts is not None and not _within(starts, 0, 1e6):
-            yield f"pool {pool.key}: starts must lie in [0, 1e6], got {_offender(starts, 0, 1e6)}"
-        elif starts is not None and starts[pool.count == 0].any():
-            yield f"pool {pool.key}: an option with count 0 starts instances"
-
-
-def _key_faults(pools: tuple[PoolBlock, ...]) -> Iterator[str]:
-    times = Counter(pool.key for pool in pools)
-    for key in sorted(key for key, number in times.items() if number > 1):
-        yield f"pool {key}: given more than once"
-
-
-def _value_faults(pool: PoolBlock, kinds: int) -> Iterator[str]:
-    if not (np.isfinite(pool.weight) and pool.weight >= 0):
-        yield f"pool {pool.key}: weight {pool.weight}; it must be finite and not negative"
-    for name, low, high in _RANGES:
-        values = getattr(pool, name)
-        if not _within(values, low, high):
-            offender = _offender(values, low, high)
-            yield f"pool {pool.key}: {name} must lie in [{low:g}, {high:g}], got {offender}"
-    if not (pool.kind.min() >= 0 and pool.kind.max() < kinds):
-        yield f"pool {pool.key}: an option names a kind outside 0..{kinds - 1}"
-    elif not (pool.count == 0).any():
-        yield f"pool {pool.key}: no option with count 0, so it could not be shed"
-
-
-_RANGES = (
-    ("count", 0, 1e6),
-    ("clock_mhz", 0, 1e6),
-    ("watts", 0.0, 1e12),
-    ("served", 0.0, 1.0),
-    ("switch_w", 0.0, 1e12),
-)
-
-
-def _shape_fault(pool: PoolBlock) -> str | None:
-    arrays = (pool.kind, pool.count, pool.clock_mhz, pool.watts, pool.served, pool.switch_w)
-    if not all(isinstance(array, np.ndarray) and array.ndim == 1 for array in arrays):
-        return "options must be one-dimensional arrays"
-    lengths = [len(array) for array in arrays]
-    if len(set(lengths)) > 1:
-        return f"option arrays differ in length: {lengths}"
-    if lengths[0] == 0:
-        return "no option; count 0 with served 0 is the least that a pool has"
-    if not all(array.dtype == np.int64 for array in arrays[:3]):
-        return "kind, count and clock_mhz must be int64"
-    if not all(array.dtype == np.float64 for array in arrays[3:]):
-        return "watts, served and switch_w must be float64"
-    return None
-
-
-def _offender(values: Floats | Ints, low: float, high: float) -> str:
-    index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])
-    return f"{values[index]} at option {index}"
+    A negative number of free GPUs counts as none.
+    """
+    free = [max(0, int(n)) for n in available_per_node] + ([] if off is None else [off.gpus] * off.number)
+    return Supply(accelerator, tuple((s, sum(n // s for n in free)) for s in SLOT_SIZES), off)

@@ -1,7 +1,8 @@
 """Exact dominance, so that solvers see tens of options per pool and not hundreds.
 
 An option goes when another of the same pool takes no more of any packing row and is no worse in what the
-stage at hand asks. Clocks of one (kind, count) take the same GPUs, so most of them go in one sort.
+stage at hand asks. Clocks of one (kind, count) take the same GPUs, so most of them go in one sort; not so under a
+power budget, which counts each clock apart.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ PAIRWISE_LIMIT = 300
 NEAR_BEST = 1e-3
 
 
+def has_budget(table: OptionTable) -> bool:
+    """Whether clocks of one (kind, count) differ in what they take of a row."""
+    return table.problem.power_budget_w is not None
+
+
 def full_options(table: OptionTable) -> Ints:
     """Enough to find the least cost at full service."""
     options = np.flatnonzero(table.full)
-    kept = _best_per_shape(table, options, table.cost_w)
+    kept = options if has_budget(table) else _best_per_shape(table, options, table.cost_w)
     return _undominated(table, kept, (table.cost_w,))
 
 
@@ -35,7 +41,7 @@ def smallest_options(table: OptionTable) -> Ints:
 
 def serving_options(table: OptionTable, among: Ints) -> Ints:
     """Enough to find the least shed."""
-    kept = _best_per_shape(table, among, -table.served)
+    kept = among if has_budget(table) else _best_per_shape(table, among, -table.served)
     return _undominated(table, kept, (-table.served,))
 
 
@@ -45,6 +51,8 @@ def trading_options(table: OptionTable, among: Ints) -> Ints:
     At the least shed no pool can take less service than its GPUs give: changing its clock alone would lower
     the shed. So of one shape only clocks near the best service matter, whatever they cost.
     """
+    if has_budget(table):
+        return _undominated(table, among, (table.cost_w, -table.served))
     near = among[table.served[among] >= _most_served_per_shape(table, among) - NEAR_BEST]
     kept = _pareto_per_shape(table, near)
     return _undominated(table, kept, (table.cost_w, -table.served))

@@ -45,6 +45,16 @@ def greedy_shortage(table: OptionTable, chosen: Ints) -> tuple[Shortage, ...]:
     return shortage_of(table, np.where(short, smallest_full(table), chosen))
 
 
+def power_missing_w(table: OptionTable) -> float:
+    """By how much each pool's most frugal full option exceeds the power budget, all of them together."""
+    budget_w = table.problem.power_budget_w
+    if budget_w is None:
+        return 0.0
+    watts = np.concatenate([table.problem.pools[p].watts for p in table.position.tolist()])
+    least_w = np.minimum.reduceat(np.where(table.full, watts, np.inf), table.start)
+    return max(0.0, float(least_w.sum()) - budget_w)
+
+
 def shortage_of(table: OptionTable, options: Ints) -> tuple[Shortage, ...]:
     """GPUs to add per accelerator before these options fit."""
     missing = table.rows.gpus_missing(table.total_use(options))

@@ -43,7 +43,7 @@ class Solution:
 
     Attributes:
         choice: option per pool; empty if refused.
-        cost_w: watts plus switching cost of the choice; NaN if refused.
+        cost_w: watts plus switching cost of the choice, and what nodes take that it switches on; NaN if refused.
         bound_w: proven lower bound of the cost at this shed; NaN if refused.
         shed: share of its planned peak that each pool loses, in the problem's order.
         status: how far it is proven.
@@ -51,6 +51,8 @@ class Solution:
         engine: which engine made the choice: `milp`, `columns` or `fallback`.
         starts_over_limit: instances started beyond the problem's limit, all of them needed for what is served.
         shortage: accelerators that are short; `at most` these when the engine is `fallback`.
+        node_w: of the cost, watts of nodes that it switches on.
+        power_missing_w: by which the power budget would have to rise before it could serve all, at least.
     """
 
     choice: Choice
@@ -62,6 +64,8 @@ class Solution:
     engine: str
     shortage: tuple[Shortage, ...] = ()
     starts_over_limit: int = 0
+    node_w: float = 0.0
+    power_missing_w: float = 0.0
 
     @property
     def is_plan(self) -> bool:

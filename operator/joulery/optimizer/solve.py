@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from joulery.optimizer.checker import check
 from joulery.optimizer.fallback import greedy, is_better, safe_bound_w, sheds
+from joulery.optimizer.faults import faults_of
 from joulery.optimizer.highs import Limits, NoAnswer
 from joulery.optimizer.milp import Answer, gap_for, least_cost
-from joulery.optimizer.problem import Ints, Problem, faults_of
-from joulery.optimizer.shortage import greedy_shortage, least_shortage
+from joulery.optimizer.problem import Ints, Problem
+from joulery.optimizer.shortage import greedy_shortage, least_shortage, power_missing_w
 from joulery.optimizer.solution import Choice, Shortage, Solution, SolveStatus
 from joulery.optimizer.starts import within_starts
 from joulery.optimizer.table import OptionTable, cheapest_full, in_problem_order, in_table_order, tabulate
@@ -80,7 +81,7 @@ def _solved(problem: Problem, engine: str, limits: Limits, previous: Choice | No
 def _separable(table: OptionTable, engine: str) -> Solution | None:
     """Each pool's own optimum, which is everybody's if they fit together."""
     alone = cheapest_full(table)
-    if not table.rows.fit(table.total_use(alone)):
+    if not table.rows.fit(table.total_use(alone)) or table.node_w(alone) > 0.0:
         return None
     solution = _solution(table, alone, math.inf, SolveStatus.OPTIMAL, why="supply not binding", engine=engine)
     return None if check(table.problem, solution) else solution
@@ -105,9 +106,18 @@ def _joint(table: OptionTable, engine: str, previous: Choice | None, limits: Lim
     if not sheds(table, answer.options):
         return solution
     left = limits.after(answer.spent_s)
+    missing_w = power_missing_w(table)
+    short = _shortage(table, left, answer.options, engine)
     return replace(
-        solution, why=f"not enough GPUs; {why}", shortage=_shortage(table, left, answer.options, engine)
+        solution, why=f"{_short_of(short, missing_w)}; {why}", shortage=short, power_missing_w=missing_w
     )
+
+
+def _short_of(shortage: tuple[Shortage, ...], missing_w: float) -> str:
+    if not missing_w:
+        return "not enough GPUs"
+    budget = f"power budget too small by {missing_w:.0f} W at least"
+    return f"not enough GPUs, {budget}" if shortage else budget
 
 
 def _asked(table: OptionTable, spare: Ints, limits: Limits, engine: str) -> Answer | NoAnswer:
@@ -150,9 +160,10 @@ def _greedy(table: OptionTable, previous: Choice | None) -> Ints:
 
 def _by_greed(table: OptionTable, options: Ints, why: str) -> Solution:
     bound_w = safe_bound_w(table, options)
-    short = greedy_shortage(table, options) if sheds(table, options) else ()
+    is_short = sheds(table, options)
+    short = greedy_shortage(table, options) if is_short else ()
     solution = _solution(table, options, bound_w, SolveStatus.FALLBACK, why=why, engine=FALLBACK)
-    return replace(solution, shortage=short)
+    return replace(solution, shortage=short, power_missing_w=power_missing_w(table) if is_short else 0.0)
 
 
 def _solution(
@@ -160,9 +171,10 @@ def _solution(
 ) -> Solution:
     choice = in_problem_order(table, options)
     pools = list(zip(table.problem.pools, choice, strict=True))
-    cost_w = math.fsum(float(pool.watts[o] + pool.switch_w[o]) for pool, o in pools)
+    node_w = table.node_w(options)
+    cost_w = node_w + math.fsum(float(pool.watts[o] + pool.switch_w[o]) for pool, o in pools)
     shed = tuple(1.0 - float(pool.served[o]) for pool, o in pools)
-    return Solution(Choice(choice), cost_w, min(bound_w, cost_w), shed, status, why, engine)
+    return Solution(Choice(choice), cost_w, min(bound_w, cost_w), shed, status, why, engine, node_w=node_w)
 
 
 def _refused(why: str, engine: str) -> Solution:

@@ -56,7 +56,9 @@ def _as_asked(problem: Problem, needed: Solution, price_w: float) -> Solution:
     """The plan at its true cost; its bound holds for plans with as many starts or fewer."""
     chosen = list(zip(problem.pools, needed.choice.option, strict=True))
     starts = sum(int(pool.starts[option]) for pool, option in chosen if pool.starts is not None)
-    cost_w = math.fsum(float(pool.watts[option] + pool.switch_w[option]) for pool, option in chosen)
+    cost_w = needed.node_w + math.fsum(
+        float(pool.watts[option] + pool.switch_w[option]) for pool, option in chosen
+    )
     over = max(0, starts - (problem.max_starts or 0))
     why = f"{needed.why}; the load needs {over} starts more than the limit of {problem.max_starts}"
     return replace(

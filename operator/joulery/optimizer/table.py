@@ -12,11 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulery.optimizer.packing import PackingRows, packing_rows, with_starts
+from joulery.optimizer.packing import PackingRows, packing_rows, with_row, with_starts
 from joulery.optimizer.problem import Floats, Ints, PoolBlock, Problem
 
+# What the row of a power budget is called in messages.
+POWER_BUDGET = "power budget"
 # Shares of a planned peak closer than this are the same service.
 SERVED_TOLERANCE = 1e-9
+# A power budget counts in so many parts, and options round up: whole numbers that no solver's tolerance can exceed.
+BUDGET_PARTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +37,9 @@ class OptionTable:
         most_served: best service that any option of the pool gives, supply aside.
         full: options that serve their pool as well as any other option of it.
         priority: rank of each pool's weight, 0 for the highest.
-        starts: instances that each option starts, None where they are not limited; else the last row is theirs.
+        extra: `[option, row]` of the last rows, of which each option says its own use: instances it starts where
+            they are limited, parts of the power budget where there is one.
+        budget_scale: by which the row of a power budget is divided where a solver wants numbers near one.
     """
 
     problem: Problem
@@ -52,19 +58,44 @@ class OptionTable:
     most_served: Floats
     full: NDArray[np.bool_]
     priority: Ints
-    starts: Ints | None = None
+    extra: Ints
+    budget_scale: float
 
     def use(self, options: Ints) -> Ints:
-        """Groups of GPUs that each of these options takes, and instances it starts, `[option, row]`."""
+        """Groups of GPUs that each of these options takes, and of the rows of options, `[option, row]`."""
         used: Ints = self.rows.per_instance[self.kind[options]] * self.count[options, None]
-        if self.starts is not None:
-            used[:, self.rows.size == 0] = self.starts[options, None]
+        if self.extra.shape[1]:
+            used[:, self.rows.size == 0] = self.extra[options]
         return used
+
+    def scaled_use(self, options: Ints) -> Floats:
+        """The same for a solver."""
+        scaled: Floats = self.use(options) / self.scale
+        return scaled
+
+    @property
+    def scale(self) -> Floats:
+        """What each row is divided by for a solver."""
+        names = self.rows.accelerator
+        return np.array([self.budget_scale if name == POWER_BUDGET else 1.0 for name in names])
+
+    @property
+    def scaled_slots(self) -> Floats:
+        """Right-hand sides for a solver."""
+        return self.rows.slots / self.scale
 
     def total_use(self, options: Ints) -> Ints:
         """Groups of GPUs that these options take together, per row."""
         total: Ints = self.use(options).sum(axis=0)
         return total
+
+    def plan_w(self, options: Ints) -> float:
+        """Watts and switching cost of one option per pool, and of the nodes that they need switched on."""
+        return float(self.cost_w[options].sum()) + self.node_w(options)
+
+    def node_w(self, options: Ints) -> float:
+        """Watts of the nodes that one option per pool needs switched on."""
+        return 0.0 if self.rows.left_off is None else self.rows.node_w(self.total_use(options))
 
     def lost_by_priority(self, options: Ints) -> tuple[float, ...]:
         """Shed summed per priority, highest first, for one option per pool."""
@@ -85,6 +116,8 @@ def tabulate(problem: Problem) -> OptionTable:
     served = np.concatenate([pool.served for pool in pools])
     most_served = np.maximum.reduceat(served, start)
     sizes = np.array([k.gpus for k in problem.kinds], dtype=np.int64)
+    watts = np.concatenate([pool.watts for pool in pools])
+    extra = _extra(problem, pools, watts)
     return OptionTable(
         problem=problem,
         rows=_rows(problem),
@@ -97,18 +130,38 @@ def tabulate(problem: Problem) -> OptionTable:
         count=count,
         clock_mhz=np.concatenate([pool.clock_mhz for pool in pools]),
         gpus=sizes[kind] * count,
-        cost_w=np.concatenate([p.watts for p in pools]) + np.concatenate([p.switch_w for p in pools]),
+        cost_w=watts + np.concatenate([p.switch_w for p in pools]),
         served=served,
         most_served=most_served,
         full=served >= np.repeat(most_served - SERVED_TOLERANCE, lengths),
         priority=np.unique([-pool.weight for pool in pools], return_inverse=True)[1].astype(np.int64),
-        starts=None if problem.max_starts is None else np.concatenate([_starts(pool) for pool in pools]),
+        extra=extra,
+        budget_scale=1.0 if problem.power_budget_w is None else max(1.0, float(extra[:, -1].mean())),
     )
 
 
 def _rows(problem: Problem) -> PackingRows:
     rows = packing_rows(problem.kinds, problem.supplies, problem.quotas)
-    return rows if problem.max_starts is None else with_starts(rows, problem.max_starts)
+    rows = rows if problem.max_starts is None else with_starts(rows, problem.max_starts)
+    return rows if problem.power_budget_w is None else with_row(rows, POWER_BUDGET, BUDGET_PARTS)
+
+
+def _extra(problem: Problem, pools: Sequence[PoolBlock], watts: Floats) -> Ints:
+    """`[option, row]` of the rows that options say their use of."""
+    found = []
+    if problem.max_starts is not None:
+        found.append(np.concatenate([_starts(pool) for pool in pools]))
+    if problem.power_budget_w is not None:
+        found.append(_parts(watts, problem.power_budget_w))
+    return np.column_stack(found) if found else np.zeros((len(watts), 0), dtype=np.int64)
+
+
+def _parts(watts: Floats, budget_w: float) -> Ints:
+    """Parts of the budget, rounded up; what no plan can hold is one more than all of them."""
+    is_over = watts > budget_w
+    share = np.where(is_over, 1.0, watts) / np.where(is_over, 1.0, max(budget_w, 1e-300))
+    parts = np.ceil(share * BUDGET_PARTS * (1.0 - 1e-12)).astype(np.int64)
+    return np.where(is_over, BUDGET_PARTS + 1, parts)
 
 
 def _starts(pool: PoolBlock) -> Ints:

@@ -17,7 +17,7 @@ from joulery.bench.measure import Measured, Solve, Task
 from joulery.bench.plan import DEADLINE_CASES, deadline_name, drifts, tasks
 from joulery.bench.suite import Case, drawn
 from joulery.bench.targets import Target, judged, row, targets
-from joulery.optimizer.problem import faults_of as problem_faults
+from joulery.optimizer.faults import faults_of as problem_faults
 from joulery.optimizer.solve import solve
 
 SMALL = Case(9, 2, 12)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulery.optimizer.checker import check
-from joulery.optimizer.problem import PoolBlock, Problem, faults_of, supply_of
+from joulery.optimizer.faults import faults_of
+from joulery.optimizer.problem import PoolBlock, Problem, supply_of
 from joulery.optimizer.solution import SolveStatus
 from joulery.optimizer.solve import solve
 from problems import H100, KINDS, block, brute_force, lost_by_weight, small_problem, solution_of

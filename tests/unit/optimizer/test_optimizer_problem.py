@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from joulery.optimizer.problem import Kind, PoolBlock, Problem, Supply, faults_of, supply_of
+from joulery.optimizer.faults import faults_of
+from joulery.optimizer.problem import Kind, PoolBlock, Problem, Supply, supply_of
 from joulery.optimizer.solution import SolveStatus
 from joulery.optimizer.solve import solve
 from problems import H100, KINDS, block

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulery.optimizer.checker import check
+from joulery.optimizer.faults import faults_of
 from joulery.optimizer.packing import binding_rows, packing_rows
-from joulery.optimizer.problem import GpuQuota, Problem, faults_of, supply_of
+from joulery.optimizer.problem import GpuQuota, Problem, supply_of
 from joulery.optimizer.solution import Shortage, SolveStatus
 from joulery.optimizer.solve import solve
 from problems import H100, KINDS, block, brute_force, lost_by_weight, small_problem, solution_of

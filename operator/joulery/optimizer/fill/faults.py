@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from joulery.optimizer.faults import faults_of
 from joulery.optimizer.fill.lane import Lane, LaneProblem
-from joulery.optimizer.problem import Floats, faults_of
+from joulery.optimizer.problem import Floats
 
 
 def lane_faults(problem: LaneProblem) -> Iterator[str]:

@@ -118,14 +118,14 @@ def _pass(both: Both, watts_per_gpu: float, *, is_pools_first: bool) -> Turns:
 
 
 def _starts(pools: OptionTable, left: Ints) -> int | None:
-    return None if pools.starts is None else int(left[-1])
+    return None if pools.problem.max_starts is None else int(left[-1])
 
 
 def _used(both: Both, lanes: Ints, found: Greed) -> Ints:
     """Groups of GPUs that some lanes take, and starts where they are limited."""
     counts = found.counts(len(both.queue.gpus))[lanes]
     used: Ints = counts.sum(axis=0) @ both.pools.rows.per_instance
-    if both.pools.starts is not None:
+    if both.pools.problem.max_starts is not None:
         used[-1] += np.maximum(0, counts - both.queue.rules.running[lanes]).sum()
     return used
 
