@@ -12,8 +12,9 @@ import highspy
 import numpy as np
 
 from joulery.optimizer.highs import Limits, NoAnswer, Outcome, chosen_places, doubt, out_of_time
-from joulery.optimizer.lp import PRIMAL_FEASIBLE, Columns, Nodes, no_nodes, quiet
+from joulery.optimizer.lp import PRIMAL_FEASIBLE, Columns, quiet
 from joulery.optimizer.milp import Answer, ExtraRow, Stage
+from joulery.optimizer.nodes import Nodes, no_nodes
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import smallest_options
 from joulery.optimizer.shortage import shortage_of

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulery.optimizer.highs import Limits, NoAnswer, out_of_time
-from joulery.optimizer.lp import Columns, Master, MasterPoint, Nodes, chosen_whole, no_nodes
+from joulery.optimizer.lp import Columns, Master, MasterPoint, chosen_whole
 from joulery.optimizer.milp import Answer
+from joulery.optimizer.nodes import Nodes, nodes_of
 from joulery.optimizer.packing import binding_rows
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import full_options
@@ -139,15 +140,7 @@ def _block(table: OptionTable) -> _Block:
     unit_w = float(table.cost_w[cheapest_full(table)].mean()) or 1.0
     columns = Columns(owner, table.cost_w[options] / unit_w, table.scaled_use(options))
     start = np.searchsorted(owner, np.arange(len(table.start)))
-    return _Block(options, start, columns, table.scaled_slots, nodes_of(table, unit_w), unit_w)
-
-
-def nodes_of(table: OptionTable, unit_w: float) -> Nodes:
-    """The nodes that may be left off, in the units of a solver."""
-    off = table.rows.left_off
-    if off is None:
-        return no_nodes(len(table.scale))
-    return Nodes(off.watts / unit_w, off.most.astype(np.float64), off.groups / table.scale)
+    return _Block(options, start, columns, table.scaled_slots, nodes_of(table.rows, unit_w), unit_w)
 
 
 def _beginning(block: _Block, limits: Limits) -> _Beginning:

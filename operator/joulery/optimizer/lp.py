@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
+from joulery.optimizer.nodes import Nodes, no_nodes
 from joulery.optimizer.problem import Floats, Ints
 
 # `HighsInfo.primal_solution_status` of a feasible point.
 PRIMAL_FEASIBLE = 2
 # `simplex_strategy`: the point stays feasible when columns are added.
 PRIMAL = 4
-# Of a node: sums of whole groups differ from whole numbers by far less.
-WHOLE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,47 +45,6 @@ class Columns:
         keep = dense != 0.0
         starts = np.concatenate([[0], np.cumsum(keep.sum(axis=1))[:-1]])
         return starts.astype(np.int32), rows[keep].astype(np.int32), dense[keep]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Nodes:
-    """Columns of nodes that may be left off: each saves its cost and takes of the rows what it would give.
-
-    Attributes:
-        cost: of one that is on.
-        most: how many there are.
-        use: `[accelerator, packing row]`.
-    """
-
-    cost: Floats
-    most: Floats
-    use: Floats
-
-    def saved(self, prices: Floats) -> float:
-        """What is saved, against all of them on, by leaving off those whose groups are worth less than they cost."""
-        return float(self.most @ np.minimum(0.0, self.use @ prices - self.cost))
-
-    def needed(self, used: Floats, slots: Floats) -> float:
-        """Cost of those that have to be on for so much use."""
-        beyond = used - (slots - self.most @ self.use)
-        most = np.where(self.use > 0.0, beyond / np.maximum(self.use, 1.0), 0.0).max(axis=1, initial=0.0)
-        return float(np.ceil(most - WHOLE_TOLERANCE) @ self.cost)
-
-    @property
-    def all_on(self) -> float:
-        """Cost with all of them on."""
-        return float(self.most @ self.cost)
-
-    def sparse(self, pools: int) -> tuple[Ints, Ints, Floats]:
-        """Column starts, row indices and values."""
-        column, row = np.nonzero(self.use)
-        starts = np.searchsorted(column, np.arange(len(self.cost)))
-        return starts.astype(np.int32), (pools + row).astype(np.int32), self.use[column, row]
-
-
-def no_nodes(rows: int) -> Nodes:
-    """Where all nodes are on."""
-    return Nodes(np.zeros(0), np.zeros(0), np.zeros((0, rows)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,13 +171,16 @@ def choose(
     gap: float,
     time_limit_s: float,
     offset: float = 0.0,
+    nodes: Nodes | None = None,
 ) -> tuple[IntegerPoint | None, float]:
     """The cheapest choice of one column per pool within `slots`, and the seconds it took.
 
     Args:
         offset: cost of what is decided already; the relative gap is of the sum.
     """
-    chosen = chosen_whole(columns, pools, slots, gap=gap, time_limit_s=time_limit_s, offset=offset)
+    chosen = chosen_whole(
+        columns, pools, slots, gap=gap, time_limit_s=time_limit_s, offset=offset, nodes=nodes
+    )
     return chosen.point, chosen.spent_s
 
 

@@ -60,6 +60,14 @@ class PackingRows:
         """Whether the groups in use (one number per row) are there."""
         return bool((used <= self.slots).all())
 
+    def part(self, share: float) -> PackingRows:
+        """The rows with that share of the groups, and of the nodes that need not be on."""
+        slots = np.rint(self.slots * share).astype(np.int64)
+        if self.left_off is None:
+            return replace(self, slots=slots)
+        most = np.floor(self.left_off.most * share).astype(np.int64)
+        return replace(self, slots=slots, left_off=replace(self.left_off, most=most))
+
     def node_w(self, used: Ints) -> float:
         """Watts of the nodes that these groups (one number per row) need switched on."""
         if self.left_off is None:

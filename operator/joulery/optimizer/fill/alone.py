@@ -23,4 +23,6 @@ def by_options(problem: LaneProblem, engine: str, deadline: Deadline) -> LanePla
         shortage=found.shortage,
         starts_over_limit=found.starts_over_limit,
         options=found.choice.option,
+        node_w=found.node_w,
+        power_missing_w=found.power_missing_w,
     )

@@ -9,6 +9,7 @@ from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.fill.plan import Group, LanePlan
 
 RELATIVE_TOLERANCE = 1e-9
+BUDGET_TOLERANCE = 1e-6
 
 
 def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
@@ -29,6 +30,7 @@ def check_lanes(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
         *_packing(problem, plan),
         *_quotas(problem, plan),
         *_starts(problem, plan),
+        *_budget(problem, plan),
         *_cost(problem, plan),
     )
 
@@ -122,18 +124,63 @@ def _all_instances(problem: LaneProblem, plan: LanePlan) -> Counter[int]:
 
 
 def _packing(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    return tuple(
+        f"{accelerator}: {used} groups of {size} GPUs used, {have} available"
+        for accelerator, size, used, have in _groups_used(problem, plan)
+        if used > have
+    )
+
+
+def _groups_used(problem: LaneProblem, plan: LanePlan) -> tuple[tuple[str, int, int, int], ...]:
+    """Accelerator and size with the groups of that size in use, and those there are."""
     instances: dict[str, Counter[int]] = {}
     for place, number in _all_instances(problem, plan).items():
         kind = problem.kinds[place]
         instances.setdefault(kind.accelerator, Counter())[kind.gpus] += number
     slots = {supply.accelerator: dict(supply.slots) for supply in problem.supplies}
-    found = []
-    for accelerator, of_size in sorted(instances.items()):
-        for size, have in sorted(slots.get(accelerator, dict.fromkeys(of_size, 0)).items()):
-            used = sum(number * (larger // size) for larger, number in of_size.items() if larger >= size)
-            if used > have:
-                found.append(f"{accelerator}: {used} groups of {size} GPUs used, {have} available")
-    return tuple(found)
+    return tuple(
+        (
+            accelerator,
+            size,
+            sum(n * (larger // size) for larger, n in of_size.items() if larger >= size),
+            have,
+        )
+        for accelerator, of_size in sorted(instances.items())
+        for size, have in sorted(slots.get(accelerator, dict.fromkeys(of_size, 0)).items())
+    )
+
+
+def _node_w(problem: LaneProblem, plan: LanePlan) -> float:
+    """Watts of the nodes that have to be on beside those that are."""
+    off = {supply.accelerator: supply.off for supply in problem.supplies if supply.off is not None}
+    nodes: dict[str, int] = {}
+    for accelerator, size, used, have in _groups_used(problem, plan):
+        each = off[accelerator].gpus // size if accelerator in off else 0
+        if each:
+            beyond = used - (have - off[accelerator].number * each)
+            nodes[accelerator] = max(nodes.get(accelerator, 0), -(-beyond // each))
+    return math.fsum(number * off[name].watts for name, number in nodes.items())
+
+
+def _budget(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    if problem.power_budget_w is None:
+        return ()
+    watts = _drawn_w(problem, plan)
+    if watts <= problem.power_budget_w * (1.0 + BUDGET_TOLERANCE):
+        return ()
+    return (f"power budget: {watts} W drawn, {problem.power_budget_w} W allowed",)
+
+
+def _drawn_w(problem: LaneProblem, plan: LanePlan) -> float:
+    """Watts of all instances."""
+    drawn_w = math.fsum(
+        group.instances * _watts(lane, group)
+        for lane, groups in zip(problem.lanes, plan.groups, strict=True)
+        for group in groups
+    )
+    return drawn_w + math.fsum(
+        float(pool.watts[o]) for pool, o in zip(problem.pools, plan.options, strict=True)
+    )
 
 
 def _quotas(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
@@ -162,16 +209,15 @@ def _starts(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
 
 
 def _cost(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
-    cost_w = math.fsum(
-        group.instances * _watts(lane, group)
-        for lane, groups in zip(problem.lanes, plan.groups, strict=True)
-        for group in groups
-    )
+    node_w = _node_w(problem, plan)
+    cost_w = node_w + _drawn_w(problem, plan)
     cost_w += math.fsum(_switching_w(n, groups) for n, groups in zip(problem.lanes, plan.groups, strict=True))
     pools = zip(problem.pools, plan.options, strict=True)
-    cost_w += math.fsum(float(pool.watts[o]) + float(pool.switch_w[o]) for pool, o in pools)
+    cost_w += math.fsum(float(pool.switch_w[o]) for pool, o in pools)
     slack_w = RELATIVE_TOLERANCE * max(1.0, abs(cost_w))
     found = []
+    if not abs(plan.node_w - node_w) <= slack_w:
+        found.append(f"nodes take {node_w} W, not {plan.node_w} W")
     if not abs(plan.cost_w - cost_w) <= slack_w:  # true for NaN as well
         found.append(f"cost is {cost_w} W, not {plan.cost_w} W")
     if not plan.bound_w <= cost_w + slack_w:

@@ -74,7 +74,7 @@ def by_prices(
         return None
     chosen, bound = _whole(table, effort, result, deadline, has_aside=start is not None)
     if chosen is None and at_hand is not None:
-        chosen = Chosen(at_hand, float(at_hand.cost.sum()))
+        chosen = Chosen(at_hand, table.plan_cost(at_hand))
     if chosen is None:
         return None if deadline.allows(LAST_UNITS) else refused("no time for a whole choice", ENGINE)
     groups, options = written_blocks(table, chosen.configured.recipe)
@@ -94,11 +94,12 @@ def _whole(
         return None, result.bound
     tolerance = OF_GAP * effort.gap * abs(result.bound) / table.blocks
     at_best, value = proven(table, result.prices, result.best.configured, result.best.value, tolerance)
-    bound = float(value.sum() - table.rows.slots @ result.prices)
+    bound = table.lower_bound(value, result.prices)
     found = _near_bound(table, effort, result, at_best, value, deadline, has_aside=has_aside)
     chosen = found.chosen
     is_open = chosen is not None and chosen.cost - found.bound > effort.gap * chosen.cost
-    if is_open and table.pools is not None and table.blocks <= MOST_CHANGED and deadline.allows(LAST_UNITS):
+    is_coarse = table.pools is not None or table.has_nodes
+    if is_open and is_coarse and table.blocks <= MOST_CHANGED and deadline.allows(LAST_UNITS):
         found = by_integers(table, result.prices, value, bound, found, effort.gap, deadline)
     return found.chosen, found.bound
 
@@ -114,15 +115,16 @@ def _near_bound(
     has_aside: bool,
 ) -> Finished:
     """As `_whole`, of configurations near the bound."""
-    bound = float(value.sum() - table.rows.slots @ result.prices)
+    bound = table.lower_bound(value, result.prices)
     instances = at_best.recipe[: table.lanes, FIRST_COUNT:].sum() / table.lanes
-    is_few = table.blocks <= MOST_SEARCHED
+    # Searches count groups of GPUs, of which those on nodes that are off cost more than others.
+    is_few = table.blocks <= MOST_SEARCHED and not table.has_nodes
     if is_few and instances <= MOST_INSTANCES:
         finished = finish(table, result.prices, value, bound, None, effort.gap, deadline)
         if finished.chosen is not None:
             return finished
     near: tuple[Configured, ...] = ()
-    if not is_few and table.blocks <= MOST_CHANGED:
+    if MOST_SEARCHED < table.blocks <= MOST_CHANGED and not table.has_nodes:
         finished, near = least_changed(table, result.prices, value, bound, effort.gap, deadline)
         if finished.chosen is not None:
             return finished
@@ -156,8 +158,7 @@ def _sampled(problem: LaneProblem, table: LaneTable, deadline: Deadline) -> tupl
     lanes = tuple(problem.lanes[p] for p in table.position[::SAMPLED_EVERY].tolist())
     by_key = sorted(problem.pools, key=lambda pool: pool.key)
     sample = lay_out(replace(problem, lanes=lanes, pools=tuple(by_key[::SAMPLED_EVERY])))
-    slots = np.rint(table.rows.slots * (sample.blocks / table.blocks)).astype(np.int64)
-    sample = replace(sample, rows=replace(table.rows, slots=slots))
+    sample = replace(sample, rows=table.rows.part(sample.blocks / table.blocks))
     result = find_prices(sample, effort_for(sample), None, None, deadline)
     return () if result is None else _told(sample, result.prices)
 

@@ -104,7 +104,7 @@ def find_prices(
     """
     if not deadline.allows(FIRST_UNITS):
         return None
-    master = Master(table.blocks, table.rows.slots, ELASTIC_COST)
+    master = Master(table.blocks, table.rows.slots, ELASTIC_COST, table.nodes)
     first = _first(table, effort, start)
     place = max(range(len(first)), key=lambda place: first[place].bound)
     best = first[place]
@@ -147,7 +147,7 @@ def _improving(table: LaneTable, effort: Effort, at: MasterPoint, best: Priced) 
 
 def _priced_at(table: LaneTable, prices: Floats, effort: Effort) -> Priced:
     configured, value = priced(table, prices, effort.cells)
-    return Priced(prices, configured, value, float(value.sum() - table.rows.slots @ prices))
+    return Priced(prices, configured, value, table.lower_bound(value, prices))
 
 
 def _first(table: LaneTable, effort: Effort, start: Floats | None) -> list[Priced]:

@@ -55,10 +55,12 @@ def by_integers(
         return known
     every = joined([near, chosen.configured])
     columns = Columns(every.lane, every.cost, every.use)
-    point, _ = choose(columns, table.blocks, table.rows.slots, gap=gap / 2.0, time_limit_s=deadline.left_s)
+    slots, left_s = table.rows.slots, deadline.left_s
+    point, _ = choose(columns, table.blocks, slots, gap=gap / 2.0, time_limit_s=left_s, nodes=table.nodes)
     if point is None:
         return known
-    found = Chosen(every.taken(point.columns), float(every.cost[point.columns].sum()))
+    picked = every.taken(point.columns)
+    found = Chosen(picked, table.plan_cost(picked))
     # Clocks of lanes are near the best only; a plan with what is not listed costs as much as the slack.
     beneath = np.zeros(table.blocks)
     np.maximum.at(beneath, every.lane, every.cost - every.lower)

@@ -56,6 +56,8 @@ class LaneProblem:
     one order of weights. Engines sort both by key themselves.
 
     `max_starts` bounds the instances of all of them that do not run yet; only what the load needs may exceed it.
+    `power_budget_w` bounds the watts of all of them; where they have to be shed for it, they are by weight, and those
+    of the weight that it is just too small for by equal shares.
     """
 
     kinds: tuple[Kind, ...]
@@ -64,7 +66,10 @@ class LaneProblem:
     quotas: tuple[GpuQuota, ...] = ()
     max_starts: int | None = None
     pools: tuple[PoolBlock, ...] = ()
+    power_budget_w: float | None = None
 
     def of_pools(self) -> Problem:
         """The same without the lanes that fill."""
-        return Problem(self.kinds, self.pools, self.supplies, self.quotas, self.max_starts)
+        return Problem(
+            self.kinds, self.pools, self.supplies, self.quotas, self.max_starts, self.power_budget_w
+        )

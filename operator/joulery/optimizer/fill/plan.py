@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.packing import packing_rows
 from joulery.optimizer.solution import Shortage, SolveStatus
 
 
@@ -50,6 +53,8 @@ class LanePlan:
         shortage: accelerators that are short where lanes shed; `at most` these when the engine is `fallback`.
         starts_over_limit: instances started beyond the problem's limit, all of them needed for what is served.
         options: index of the option chosen of each pool, in the problem's order.
+        node_w: of the cost, watts of nodes that it switches on.
+        power_missing_w: by which the power budget would have to rise before it could serve all, at least.
     """
 
     groups: tuple[tuple[Group, ...], ...]
@@ -63,6 +68,8 @@ class LanePlan:
     shortage: tuple[Shortage, ...] = ()
     starts_over_limit: int = 0
     options: tuple[int, ...] = ()
+    node_w: float = 0.0
+    power_missing_w: float = 0.0
 
     @property
     def is_plan(self) -> bool:
@@ -91,17 +98,45 @@ def written(
     )
     pairs = zip(problem.pools, options, strict=True)
     cost_w += math.fsum(float(pool.watts[o]) + float(pool.switch_w[o]) for pool, o in pairs)
+    node_w = _node_w(problem, groups, options)
+    cost_w += node_w
     bound_w = min(bound_w, cost_w)
     is_close = cost_w - bound_w <= gap * cost_w
     status = SolveStatus.OPTIMAL if is_close else SolveStatus.FEASIBLE
     why = "supply binding" if is_close else f"{(cost_w - bound_w) / cost_w:.2%} above the bound"
     shed = (*(shed or (0.0,) * len(groups)), *shed_by(problem, options))
-    return LanePlan(groups, cost_w, bound_w, status, why, engine, shed=shed, options=options)
+    return LanePlan(groups, cost_w, bound_w, status, why, engine, shed=shed, options=options, node_w=node_w)
+
+
+def _node_w(problem: LaneProblem, groups: tuple[tuple[Group, ...], ...], options: tuple[int, ...]) -> float:
+    """Watts of the nodes that a plan needs switched on."""
+    rows = packing_rows(problem.kinds, problem.supplies)
+    if rows.left_off is None:
+        return 0.0
+    number = np.zeros(len(problem.kinds), dtype=np.int64)
+    for lane, chosen in zip(problem.lanes, groups, strict=True):
+        for group in chosen:
+            number[lane.kind[group.item]] += group.instances
+    for pool, option in zip(problem.pools, options, strict=True):
+        number[pool.kind[option]] += pool.count[option]
+    return rows.node_w(number @ rows.per_instance)
 
 
 def shed_by(problem: LaneProblem, options: tuple[int, ...]) -> tuple[float, ...]:
     """Share of its planned peak that each pool loses."""
     return tuple(1.0 - float(pool.served[o]) for pool, o in zip(problem.pools, options, strict=True))
+
+
+def all_switching_w(problem: LaneProblem, plan: LanePlan) -> float:
+    """Cost of getting from what all lanes and pools run to a plan."""
+    lanes = zip(problem.lanes, plan.groups, strict=True)
+    pools = zip(problem.pools, plan.options, strict=True)
+    return math.fsum(
+        [
+            *(switching_w(problem, lane, groups) for lane, groups in lanes),
+            *(float(pool.switch_w[option]) for pool, option in pools),
+        ]
+    )
 
 
 def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> float:

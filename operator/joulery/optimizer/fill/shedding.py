@@ -15,10 +15,11 @@ from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.greed import with_words
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.missing import gpus_missing, most_missing
-from joulery.optimizer.fill.plan import Group, LanePlan, refused, shed_by, starts_of, switching_w
+from joulery.optimizer.fill.plan import LanePlan, refused, starts_of
 from joulery.optimizer.fill.pools import clipped
 from joulery.optimizer.fill.service import Service
 from joulery.optimizer.fill.settled import settled_plan
+from joulery.optimizer.fill.shares import planned_at
 from joulery.optimizer.fill.table import LaneTable, lay_out
 from joulery.optimizer.fill.turns import greedy_service
 from joulery.optimizer.solution import Shortage, SolveStatus
@@ -101,38 +102,8 @@ def _serving(problem: LaneProblem, table: LaneTable, service: Service, planned: 
     """The plan of a service: every lane at its share, those without any left out; pools at theirs or more."""
     served = np.zeros(table.lanes)
     served[table.position] = service.served
-    kept = np.flatnonzero(served > 0.0).tolist()
-    lanes = tuple(
-        replace(problem.lanes[p], capacity=problem.lanes[p].capacity / served[p]) if served[p] < 1.0
-        else problem.lanes[p]
-        for p in kept
-    )  # fmt: skip
     is_kept = service.served > 0.0
     known = replace(service, counts=service.counts[is_kept], served=service.served[is_kept])
-    part = replace(problem, lanes=lanes)
-    if table.pools is not None:
-        part = replace(part, pools=clipped(table.pools, service.options))
-    plan = (
-        planned(part, known)
-        if kept or part.pools
-        else LanePlan((), 0.0, 0.0, SolveStatus.OPTIMAL, "nothing can be served", "columns")
-    )
-    if not plan.is_plan:
-        return refused(plan.why, plan.engine)
-    groups: list[tuple[Group, ...]] = [()] * len(problem.lanes)
-    for place, chosen in zip(kept, plan.groups, strict=True):
-        groups[place] = tuple(replace(group, share=group.share * float(served[place])) for group in chosen)
-    left_out_w = sum(
-        switching_w(problem, lane, ())
-        for lane, share in zip(problem.lanes, served.tolist(), strict=True)
-        if not share
-    )
-    status = plan.status if service.is_proven else SolveStatus.FEASIBLE
-    return replace(
-        plan,
-        groups=tuple(groups),
-        cost_w=plan.cost_w + left_out_w,
-        bound_w=plan.bound_w + left_out_w,
-        status=status,
-        shed=(*(1.0 - served).tolist(), *shed_by(problem, plan.options)),
-    )
+    pools = problem.pools if table.pools is None else clipped(table.pools, service.options)
+    plan = planned_at(problem, served, pools, lambda part: planned(part, known))
+    return plan if service.is_proven or not plan.is_plan else replace(plan, status=SolveStatus.FEASIBLE)

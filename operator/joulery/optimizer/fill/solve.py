@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from joulery.optimizer.fill.alone import by_options
+from joulery.optimizer.fill.budget import within_budget
 from joulery.optimizer.fill.checker import check_lanes
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.faults import lane_faults
@@ -96,7 +97,11 @@ def _is_better(problem: LaneProblem, one: LanePlan, other: LanePlan) -> bool:
 def _checked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequence[RowPrice]) -> LanePlan:
     """An engine's plan that has passed the checker; refused otherwise."""
     try:
-        plan = _asked(problem, engine, deadline, prices)
+        plan = (
+            within_budget(problem, lambda part: _asked(part, engine, deadline, prices), deadline)
+            if problem.lanes
+            else _asked(problem, engine, deadline, prices)
+        )
     except Exception as error:  # solvers raise their own, ValueError, MemoryError, ImportError
         return refused(f"HiGHS failed: {type(error).__name__}: {error}", engine)
     wrong = check_lanes(problem, plan) if plan.is_plan else ()

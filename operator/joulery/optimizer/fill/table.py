@@ -15,6 +15,7 @@ from joulery.optimizer.fill.kernel_rules import Rules
 from joulery.optimizer.fill.lane import Lane, LaneProblem
 from joulery.optimizer.fill.plan import Group
 from joulery.optimizer.fill.pools import PoolColumns, pool_columns
+from joulery.optimizer.nodes import Nodes, nodes_of
 from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows, with_starts
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.table import OptionTable, cheapest_full, tabulate
@@ -62,9 +63,29 @@ class LaneTable:
         return bool(is_asked or self.has_limited_starts)
 
     @property
+    def has_nodes(self) -> bool:
+        """Whether some nodes need not be on."""
+        return self.rows.left_off is not None
+
+    @property
     def has_limited_starts(self) -> bool:
         """Whether the last row is that of starts."""
         return self.problem.max_starts is not None
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes that may be left off, in table units."""
+        return nodes_of(self.rows, self.unit_w)
+
+    def lower_bound(self, value: Floats, prices: Floats) -> float:
+        """What any plan costs at least where `value` is what each block does at these prices."""
+        lower = float(value.sum() - self.rows.slots @ prices)
+        return lower + self.nodes.all_on + self.nodes.saved(prices)
+
+    def plan_cost(self, chosen: Configured) -> float:
+        """Of one configuration per block, and of the nodes that they need."""
+        used = chosen.use.sum(axis=0)
+        return float(chosen.cost.sum()) + self.nodes.needed(used, self.rows.slots.astype(np.float64))
 
     def searched_at(self, prices: Floats) -> Lanes:
         """The lanes as the search sees them where starts have a price of their own."""

@@ -102,7 +102,8 @@ def _round(
         return None
     places = np.concatenate([fixed, picked])
     places = places[np.argsort(every.lane[places], kind="stable")]
-    return Chosen(every.taken(places), float(every.cost[places].sum()))
+    whole_choice = every.taken(places)
+    return Chosen(whole_choice, table.plan_cost(whole_choice))
 
 
 def _picked(
@@ -118,5 +119,7 @@ def _picked(
         return free
     lanes, owner = np.unique(every.lane[free], return_inverse=True)
     columns = Columns(owner, every.cost[free], every.use[free])
-    point, _ = choose(columns, len(lanes), left, gap=gap, time_limit_s=time_limit_s, offset=offset)
+    point, _ = choose(
+        columns, len(lanes), left, gap=gap, time_limit_s=time_limit_s, offset=offset, nodes=table.nodes
+    )
     return None if point is None else free[point.columns]
