@@ -59,10 +59,12 @@ def trading_options(table: OptionTable, among: Ints) -> Ints:
 
 
 def _shape(table: OptionTable, options: Ints) -> Ints:
-    """A number per (pool, accelerator and size, count), rising in that order."""
+    """A number per (pool, accelerator, size and quota, count, starts), rising in that order: what an option takes."""
     counts = int(table.count.max()) + 1
     ranks = int(table.kind_rank.max()) + 1
     shape: Ints = (table.owner[options] * ranks + table.kind_rank[options]) * counts + table.count[options]
+    if table.starts is not None:
+        shape = shape * (int(table.starts.max()) + 1) + table.starts[options]
     return shape
 
 

@@ -31,7 +31,7 @@ class OptionTable:
         position: of each pool in the problem.
         start: first option of each pool; `end` is one past its last.
         owner: pool of each option.
-        kind_rank: kinds ordered by accelerator and size; equal kinds share a rank.
+        kind_rank: kinds ordered by accelerator, size and quota; equal kinds share a rank.
         gpus: GPUs of the whole option.
         cost_w: watts plus switching cost.
         most_served: best service that any option of the pool gives, supply aside.
@@ -169,9 +169,9 @@ def _starts(pool: PoolBlock) -> Ints:
 
 
 def _kind_ranks(problem: Problem) -> Ints:
-    names = sorted({(kind.accelerator, kind.gpus) for kind in problem.kinds})
-    rank = {name: index for index, name in enumerate(names)}
-    return np.array([rank[kind.accelerator, kind.gpus] for kind in problem.kinds], dtype=np.int64)
+    taken = [(kind.accelerator, kind.gpus, kind.quota) for kind in problem.kinds]
+    rank = {name: index for index, name in enumerate(sorted(set(taken)))}
+    return np.array([rank[name] for name in taken], dtype=np.int64)
 
 
 def in_problem_order(table: OptionTable, options: Ints) -> tuple[int, ...]:

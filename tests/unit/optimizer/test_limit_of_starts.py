@@ -106,3 +106,17 @@ def test_the_order_of_pools_changes_no_plan_under_a_limit() -> None:
         problem = limited(seed, 2)
         turned = replace(problem, pools=problem.pools[::-1])
         assert solve(turned).choice.option == solve(problem).choice.option[::-1]
+
+
+@pytest.mark.parametrize("engine", ["columns", "milp"])
+@pytest.mark.parametrize(("most", "cost_w"), [(1, 1100.0), (0, 1200.0), (2, 1000.0)])
+def test_of_as_many_instances_those_that_run_may_be_the_dearer_ones(
+    engine: str, most: int, cost_w: float
+) -> None:
+    """Two variants on one kind: the cheaper one would have to be started."""
+    rows = [(0, 0, 0, 0.0, 0.0, 0.0), (0, 1, 1200, 600.0, 1.0, 0.0), (0, 1, 1980, 500.0, 1.0, 0.0)]
+    starts = np.array([0, 0, 1], dtype=np.int64)
+    pools = tuple(replace(block(key, rows), starts=starts) for key in ("a", "b"))
+    solution = solve(Problem(KINDS, pools, (supply_of(H100, [8]),), max_starts=most), engine=engine)
+    assert (solution.cost_w, solution.starts_over_limit) == (cost_w, 0)
+    assert (solution.status, solution.engine) == (SolveStatus.OPTIMAL, engine)

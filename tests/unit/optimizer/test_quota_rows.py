@@ -105,3 +105,18 @@ def test_no_row_of_gpus_implies_a_quota() -> None:
     rows = binding_rows(packing_rows(problem.kinds, problem.supplies, problem.quotas))
     assert rows.accelerator[-1] == "quota team"
     assert rows.slots[-1] == 6
+
+
+@pytest.mark.parametrize("engine", ["columns", "milp"])
+@pytest.mark.parametrize(("gpus", "cost_w"), [(0, 1200.0), (2, 1100.0), (4, 1000.0)])
+def test_of_as_many_gpus_those_of_the_quota_with_room_may_be_the_dearer_ones(
+    engine: str, gpus: int, cost_w: float
+) -> None:
+    """One size of one accelerator under two quotas: the cheaper option is of the one that is nearly used up."""
+    kinds = (replace(KINDS[0], quota="little"), replace(KINDS[0], quota="much"))
+    rows = [(0, 0, 0, 0.0, 0.0, 0.0), (0, 1, 1200, 500.0, 1.0, 0.0), (1, 1, 1200, 600.0, 1.0, 0.0)]
+    quotas = (GpuQuota("little", gpus), GpuQuota("much", 8))
+    pools = (block("a", rows), block("b", rows))
+    solution = solve(Problem(kinds, pools, (supply_of(H100, [8]),), quotas), engine=engine)
+    assert solution.cost_w == cost_w
+    assert (solution.status, solution.engine) == (SolveStatus.OPTIMAL, engine)
