@@ -23,6 +23,7 @@ from joulery.optimizer.fill.aggregate_pools import OptionColumns, add_pools, cho
 from joulery.optimizer.fill.kernel_rules import served_by
 from joulery.optimizer.fill.model import Model
 from joulery.optimizer.fill.service import Service, weights_of
+from joulery.optimizer.fill.serving_most import counts_serving_most
 from joulery.optimizer.fill.table import LaneTable
 from joulery.optimizer.lp import PRIMAL_FEASIBLE
 from joulery.optimizer.problem import Floats, Ints
@@ -69,6 +70,9 @@ def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bo
         time_limit_s: seconds for HiGHS, over all stages; the last point stands where it ends.
         is_starting_fewest: whether, of ways that shed alike, the one with fewest starts is asked for.
     """
+    counts = counts_serving_most(table)
+    if counts is not None:
+        return _service(table, counts, np.zeros(0, dtype=np.int64), is_proven=True)
     model = Model()
     columns = modelled(table, model, _trading(table))
     highs = model.passed()
@@ -88,7 +92,10 @@ def most_served(table: LaneTable, time_limit_s: float, *, is_starting_fewest: bo
     else:
         last = minimised(highs, _last_cost(model, columns, is_starting_fewest), time_limit_s, 1)
         point = point if last is None else last
-    return None if point is None else _service(table, columns, point, is_proven=is_proven)
+    if point is None:
+        return None
+    options = chosen_options(columns.options, point)
+    return _service(table, counts_at(table, columns, point), options, is_proven=is_proven)
 
 
 def _trading(table: LaneTable) -> Ints:
@@ -128,12 +135,11 @@ def counts_at(table: LaneTable, columns: Columns, point: Floats) -> Ints:
     return counts
 
 
-def _service(table: LaneTable, columns: Columns, point: Floats, *, is_proven: bool) -> Service:
-    counts = counts_at(table, columns, point)
+def _service(table: LaneTable, counts: Ints, options: Ints, *, is_proven: bool) -> Service:
     served = np.zeros(table.lanes)
     served_by(table.searched.hulls, table.rules, counts, served)
     counts[served == 0.0] = 0
-    return Service(counts, served, chosen_options(columns.options, point), is_proven)
+    return Service(counts, served, options, is_proven)
 
 
 def modelled(table: LaneTable, model: Model, options: Ints, *, has_supply: bool = True) -> Columns:

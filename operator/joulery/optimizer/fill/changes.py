@@ -14,6 +14,7 @@ import numpy as np
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.finish import OF_GAP, Finished
 from joulery.optimizer.fill.kernel_choice import Changes, least_changes
+from joulery.optimizer.fill.kernel_shape import MOST_SETS
 from joulery.optimizer.fill.nearby import nearby_of, row_keys
 from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.fill.whole import Chosen
@@ -40,7 +41,8 @@ def least_changed(
     looked_through: tuple[Configured, ...] = ()
     for share in SLACKS:
         slack = share * abs(bound) / table.blocks
-        near = nearby_of(table, prices, value, slack, OF_GAP * gap * abs(bound) / table.blocks, deadline)
+        tolerance = OF_GAP * gap * abs(bound) / table.blocks
+        near = nearby_of(table, prices, value, slack, tolerance, MOST_SETS, deadline)
         if near is None:
             break
         looked_through = (near,)

@@ -17,20 +17,24 @@ from joulery.optimizer.fill.blocks import joined
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import UNHURRIED
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, cheapest_choice
-from joulery.optimizer.fill.nearby import nearby_of
+from joulery.optimizer.fill.kernel_shape import FEW_SETS
+from joulery.optimizer.fill.nearby import closer, nearby_of
 from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.fill.whole import Chosen
-from joulery.optimizer.problem import Floats
+from joulery.optimizer.problem import Floats, Ints
 
 # Relative to the bound: slack of the first round, and the most that is worth looking through.
 FIRST_SLACK, MOST_SLACK = 3e-3, 0.2
 WIDER = 2.0
 MOST_ROUNDS = 7
 MOST_STEPS = 300_000
+# Choices of one round whose clocks are looked for more closely.
+MOST_LOOKS = 12
 # Share of the gap asked for that a lane's clocks may be from the best ones.
 OF_GAP = 0.2
 # Of the limit, so that rounding does not drop a configuration of the plan at hand.
 ROUNDING = 1e-9
+NO_PLACES: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +43,31 @@ class Finished:
 
     chosen: Chosen | None
     bound: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Near:
+    """What a round looks through: configurations of priced cost up to `value + slack`, clocks within `tolerance`."""
+
+    table: LaneTable
+    prices: Floats
+    value: Floats
+    bound: float
+    slack: float
+    tolerance: float
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looked:
+    """Places of the cheapest choice and of the one that can cost least, and what that is; None where not known.
+
+    No places where there is no choice.
+    """
+
+    cheapest: Ints
+    lowest_at: Ints
+    lowest: float | None
 
 
 def finish(
@@ -66,13 +95,16 @@ def finish(
             # A bound of `gap` below the cost is enough; a first look costs little and finds better plans.
             enough = (chosen.cost - bound) - 0.9 * gap * chosen.cost
             slack = min(slack, max(enough, first), (chosen.cost - bound) * (1.0 + ROUNDING))
-        near = nearby_of(table, prices, value, slack, tolerance, deadline) if slack <= most else None
+        near = (
+            nearby_of(table, prices, value, slack, tolerance, FEW_SETS, deadline) if slack <= most else None
+        )
         if near is None and not deadline.allows():
             break
         if near is None:  # too many: a smaller step may find a better plan, which then needs less
             slack = (done + slack) / 2.0
             continue
-        chosen, lowest = _best(table, prices, near, value, bound, slack, chosen)
+        round_ = Near(table, prices, value, bound, slack, tolerance, deadline)
+        chosen, lowest = _best(round_, near, chosen, gap)
         if lowest is None:
             break
         done = slack
@@ -84,38 +116,58 @@ def finish(
 
 
 def _best(
-    table: LaneTable,
-    prices: Floats,
-    near: Configured,
-    value: Floats,
-    bound: float,
-    slack: float,
-    chosen: Chosen | None,
+    near: Near, found: Configured, chosen: Chosen | None, gap: float
 ) -> tuple[Chosen | None, float | None]:
     """The best of the configurations at hand and those of the plan at hand.
 
-    And the least that a choice among them can cost; None where there are too many choices.
+    And the least that a choice among them can cost; None where there are too many choices. Most clocks are looked
+    for in passing only; those that decide what a choice can cost at least are looked for more closely.
     """
-    every = near if chosen is None else joined([near, chosen.configured])
-    reduced = np.maximum(0.0, every.lower + every.use @ prices - value[every.lane])
-    order = np.lexsort((every.cost, reduced, every.lane))
-    every, reduced = every.taken(order), reduced[order]
-    # Lanes with the fewest configurations first: the tree is narrow where it is cut most.
-    counts = np.bincount(every.lane, minlength=table.blocks)
-    if not counts.all():
-        return chosen, math.inf
-    rank = np.argsort(counts, kind="stable")
-    by_lane = np.argsort(np.argsort(rank, kind="stable")[every.lane], kind="stable")
-    every, reduced = every.taken(by_lane), reduced[by_lane]
-    start = np.concatenate([[0], np.cumsum(counts[rank])])
-    places = np.full(table.blocks, -1)
-    slots = table.rows.slots.astype(np.float64)
-    steps, lowest = cheapest_choice(
-        start, reduced, every.cost, every.lower, every.use, slots, bound, slack, MOST_STEPS, places
-    )
-    known = None if steps == OUT_OF_STEPS else float(lowest)
-    if places[0] < 0:
-        return chosen, known
+    every = found if chosen is None else joined([found, chosen.configured])
+    done = NO_PLACES
+    for look in range(MOST_LOOKS):
+        looked = _look(near, every)
+        if not len(looked.cheapest):
+            return chosen, looked.lowest
+        best = _chosen(every, looked.cheapest)
+        chosen = best if chosen is None or best.cost < chosen.cost else chosen
+        lowest = looked.lowest
+        if lowest is None or lowest >= near.bound + near.slack or look == MOST_LOOKS - 1:
+            break
+        if chosen.cost - lowest <= OF_GAP * gap * chosen.cost:
+            break
+        places = np.setdiff1d(np.concatenate([looked.cheapest, looked.lowest_at]), done)
+        places = places[every.lane[places] < near.table.lanes]
+        if not len(places) or not near.deadline.allows():
+            break
+        every = closer(near.table, near.prices, near.value + near.slack, near.tolerance, every, places)
+        done = np.concatenate([done, places])
+    return chosen, lowest
+
+
+def _chosen(every: Configured, places: Ints) -> Chosen:
     places = places[np.argsort(every.lane[places], kind="stable")]
-    found = Chosen(every.taken(places), float(every.cost[places].sum()))
-    return (found if chosen is None or found.cost < chosen.cost else chosen), known
+    return Chosen(every.taken(places), float(every.cost[places].sum()))
+
+
+def _look(near: Near, every: Configured) -> _Looked:
+    """The search through all choices within the slack."""
+    blocks = near.table.blocks
+    reduced = np.maximum(0.0, every.lower + every.use @ near.prices - near.value[every.lane])
+    # Lanes with the fewest configurations first: the tree is narrow where it is cut most.
+    counts = np.bincount(every.lane, minlength=blocks)
+    if not counts.all():
+        return _Looked(NO_PLACES, NO_PLACES, math.inf)
+    rank = np.argsort(counts, kind="stable")
+    order = np.lexsort((every.cost, reduced, np.argsort(rank, kind="stable")[every.lane]))
+    sorted_ = every.taken(order)
+    start = np.concatenate([[0], np.cumsum(counts[rank])])
+    cheapest, lowest_at = np.full(blocks, -1), np.full(blocks, -1)
+    steps, lowest = cheapest_choice(
+        start, reduced[order], sorted_.cost, sorted_.lower, sorted_.use, near.table.rows.slots.astype(np.float64),
+        near.bound, near.slack, MOST_STEPS, cheapest, lowest_at,
+    )  # fmt: skip
+    known = None if steps == OUT_OF_STEPS else float(lowest)
+    if cheapest[0] < 0:
+        return _Looked(NO_PLACES, NO_PLACES, known)
+    return _Looked(order[cheapest], order[lowest_at], known)

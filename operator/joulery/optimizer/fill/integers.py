@@ -12,6 +12,7 @@ import numpy as np
 from joulery.optimizer.fill.blocks import joined
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.finish import OF_GAP, ROUNDING, Finished
+from joulery.optimizer.fill.kernel_shape import MOST_SETS
 from joulery.optimizer.fill.nearby import nearby_of
 from joulery.optimizer.fill.table import LaneTable
 from joulery.optimizer.fill.whole import Chosen
@@ -45,7 +46,7 @@ def by_integers(
     tolerance = OF_GAP * gap * abs(bound) / table.blocks
     slack = (chosen.cost - bound) * (1.0 + ROUNDING)
     for _ in range(MOST_LOOKS):
-        near = nearby_of(table, prices, value, slack, tolerance, deadline)
+        near = nearby_of(table, prices, value, slack, tolerance, MOST_SETS, deadline)
         if near is not None and len(near) <= MOST_EXACT:
             break
         slack *= NARROWER

@@ -9,6 +9,7 @@ import numpy as np
 from joulery.optimizer.fill.kernel_compiled import compiled
 from joulery.optimizer.fill.kernel_nearby import Lanes, Search, nearby
 from joulery.optimizer.fill.kernel_room import TOO_MANY, Room
+from joulery.optimizer.fill.kernel_shape import MOST_SETS
 from joulery.optimizer.problem import Floats, Ints
 
 NO_SPACE = -2
@@ -26,12 +27,12 @@ class Listed(NamedTuple):
 @compiled
 def list_nearby(
     lanes: Lanes, price: Floats, groups_of: Ints, per_start: int, most: Floats, tolerance: float,
-    most_shapes: int, room: Room, listed: Listed,
+    most_shapes: int, most_sets: int, room: Room, listed: Listed,
 ) -> int:  # fmt: skip
     """List every lane's configurations of priced cost up to its `most`; how many, TOO_MANY or NO_SPACE."""
     number = 0
     for lane in range(len(most)):
-        search = Search(lane, price, groups_of, per_start, tolerance, False)
+        search = Search(lane, price, groups_of, per_start, tolerance, False, most_sets, 0)
         found = nearby(lanes, search, most[lane], most_shapes, room)
         if found == TOO_MANY:
             return TOO_MANY
@@ -44,6 +45,29 @@ def list_nearby(
             listed.cost[number], listed.lower[number] = room.cost[entry], room.lower[entry]
             number += 1
     return number
+
+
+@compiled
+def look_closer(
+    lanes: Lanes, price: Floats, groups_of: Ints, per_start: int, most: Floats, tolerance: float,
+    most_shapes: int, room: Room, lane: Ints, groups: Ints, listed: Listed,
+) -> None:  # fmt: skip
+    """List the cheapest configuration of each lane that uses these groups, more clocks looked at.
+
+    Args:
+        most: priced cost above which nothing is wanted, of every lane; where nothing else is found it is the
+            lower bound, and the cost is infinite.
+    """
+    for place in range(len(lane)):
+        one = lane[place]
+        search = Search(one, price, groups_of, per_start, tolerance, False, MOST_SETS, groups[place])
+        found = nearby(lanes, search, most[one], most_shapes, room)
+        listed.lane[place], listed.cost[place], listed.lower[place] = one, np.inf, most[one]
+        if found > 0:
+            listed.cost[place], listed.recipe[place] = room.cost[0], room.recipe[0]
+            listed.lower[place] = min(room.lower[0], most[one])
+        if found == TOO_MANY:
+            listed.lower[place] = 0.0
 
 
 @compiled

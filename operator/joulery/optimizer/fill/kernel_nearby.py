@@ -23,7 +23,7 @@ from joulery.optimizer.fill.kernel_compiled import NOTHING, Items, compiled
 from joulery.optimizer.fill.kernel_hull import Hulls
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, Room, entry_of
 from joulery.optimizer.fill.kernel_rules import Rules, credit_of, is_allowed, starts_of, switching
-from joulery.optimizer.fill.kernel_shape import base_of, settle
+from joulery.optimizer.fill.kernel_shape import MOST_SETS, base_of, settle_within
 from joulery.optimizer.problem import Floats, Ints
 
 # Beyond the fewest that carry the load.
@@ -52,6 +52,8 @@ class Search(NamedTuple):
         per_start: such a number for every start; 0 where starts are not limited.
         tolerance: cost of a shape above its bound that is good enough.
         is_narrowing: whether only what is cheaper than all found is wanted.
+        most_sets: of clocks to look at per shape.
+        only: groups in use that are wanted, as their number; 0 for any.
     """
 
     lane: int
@@ -60,6 +62,8 @@ class Search(NamedTuple):
     per_start: int
     tolerance: float
     is_narrowing: bool
+    most_sets: int
+    only: int
 
 
 class Branch(NamedTuple):
@@ -109,6 +113,8 @@ def _keep(lanes: Lanes, search: Search, row: int, most: float, room: Room, found
         rent += room.counts[kind] * search.price[kind]
         groups += room.counts[kind] * search.groups_of[kind]
     lower = base.lower + rent
+    if search.only not in (0, groups):
+        return lower, found
     if not (lower <= most and is_allowed(lanes.hulls, lanes.rules, search.lane, room.counts, row)):
         return lower, found
     if found == MOST_FOUND:
@@ -118,9 +124,9 @@ def _keep(lanes: Lanes, search: Search, row: int, most: float, room: Room, found
         room.cost[entry] = room.lower[entry] = np.inf
         found += 1
     if lower < room.cost[entry]:
-        cost, proven = settle(
-            lanes.items, lanes.hulls, search.lane, room.counts, base, search.tolerance, room.draft
-        )
+        cost, proven = settle_within(
+            lanes.items, lanes.hulls, search.lane, room.counts, base, search.tolerance, room.draft, search.most_sets
+        )  # fmt: skip
         room.lower[entry] = min(room.lower[entry], proven + rent)
         if cost + rent < room.cost[entry]:
             room.cost[entry] = cost + rent
@@ -243,7 +249,7 @@ def least_values(
     """
     alike = np.zeros(len(price), dtype=np.int64)
     for lane in range(len(proven)):
-        search = Search(lane, price, alike, 0, tolerance, True)
+        search = Search(lane, price, alike, 0, tolerance, True, MOST_SETS, 0)
         room.cost[0] = np.inf
         found = nearby(lanes, search, known[lane], most_shapes, room)
         value[lane], recipes[lane] = room.cost[0], room.recipe[0]

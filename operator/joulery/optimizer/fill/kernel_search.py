@@ -37,6 +37,7 @@ def cheapest_choice(
     room: float,
     most_steps: int,
     chosen: Ints,
+    lowest_at: Ints,
 ) -> tuple[int, float]:
     """Write the cheapest choice, leaving `chosen` where none fits.
 
@@ -46,6 +47,7 @@ def cheapest_choice(
         bound: cost that no choice can undercut, from which reduced costs count.
         room: reduced costs that a choice may sum up to.
         chosen: any places on entry.
+        lowest_at: likewise, for the choice that can cost least.
 
     Returns:
         Steps or OUT_OF_STEPS, and the least that any choice within `room` can cost, at most the cheapest's cost.
@@ -79,8 +81,9 @@ def cheapest_choice(
         if fits and lane + 1 < lanes:
             lane += 1
             continue
-        if fits:
-            lowest = min(lowest, lowers[lanes])
+        if fits and lowers[lanes] < lowest:
+            lowest = lowers[lanes]
+            lowest_at[:] = at
         if fits and costs[lanes] < best:
             best = costs[lanes]
             room = min(room, best - bound)

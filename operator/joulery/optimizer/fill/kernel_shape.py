@@ -19,8 +19,8 @@ from joulery.optimizer.fill.kernel_hull import Hulls
 from joulery.optimizer.fill.kernel_room import MOST_DEPTH, Draft
 from joulery.optimizer.problem import Floats, Ints
 
-# Sets of clocks to look at per shape.
-MOST_SETS = 3000
+# Sets of clocks to look at per shape: of one that counts, and of many of which few will.
+MOST_SETS, FEW_SETS = 3000, 200
 
 
 class Base(NamedTuple):
@@ -194,15 +194,35 @@ def _as_bounded(
 
 
 @compiled
+def _with_one(
+    items: Items, hulls: Hulls, lane: int, counts: Ints, base: Base, draft: Draft, others: Others,
+    carried: float, best: Best,
+) -> Best:  # fmt: skip
+    """The best known, or one instance at another clock: few sets, which cut off most of the larger ones."""
+    for place in range(len(others.item)):
+        over = others.excess[place]
+        if over >= best.excess:
+            break
+        kind = others.kind[place]
+        draft.place[0] = place
+        draft.used[kind] += 1
+        here = carried + others.size[place] - _at_vertex(items, hulls, lane, kind, draft.vertex[kind])[0]
+        best = _with_odd(items, hulls, lane, counts, base, draft, 1, here, over, best)
+        draft.used[kind] -= 1
+    return best
+
+
+@compiled
 def _search(
     items: Items, hulls: Hulls, lane: int, counts: Ints, base: Base, draft: Draft, others: Others,
-    carried: float, best: Best, tolerance: float,
+    carried: float, best: Best, tolerance: float, most_sets: int,
 ) -> tuple[Best, bool]:  # fmt: skip
     """Go through sets of other clocks, by depth first; the best, and whether no better one is left."""
     depth, over, is_all = 0, 0.0, True
-    draft.place[0] = 0
     best = _with_odd(items, hulls, lane, counts, base, draft, depth, carried, over, best)
-    for _ in range(MOST_SETS):
+    best = _with_one(items, hulls, lane, counts, base, draft, others, carried, best)
+    draft.place[0] = 0
+    for _ in range(most_sets):
         place = draft.place[depth]
         is_spent = place == len(others.item) or over + others.excess[place] >= best.excess
         if is_spent or depth == MOST_DEPTH:
@@ -231,13 +251,14 @@ def _search(
 
 
 @compiled
-def settle(
-    items: Items, hulls: Hulls, lane: int, counts: Ints, base: Base, tolerance: float, draft: Draft
-) -> tuple[float, float]:
+def settle_within(
+    items: Items, hulls: Hulls, lane: int, counts: Ints, base: Base, tolerance: float, draft: Draft, most_sets: int
+) -> tuple[float, float]:  # fmt: skip
     """Find a shape's clocks, written as the draft's recipe, and return their cost and a lower bound of it.
 
     Args:
         tolerance: cost above the bound that is good enough.
+        most_sets: of clocks to look at.
     """
     _vertices(hulls, lane, counts, base, draft)
     carried = 0.0
@@ -248,8 +269,18 @@ def settle(
     best = _as_bounded(items, hulls, lane, counts, base, draft, others, carried)
     is_least = False
     if best.excess > tolerance:
-        best, is_least = _search(items, hulls, lane, counts, base, draft, others, carried, best, tolerance)
+        best, is_least = _search(
+            items, hulls, lane, counts, base, draft, others, carried, best, tolerance, most_sets
+        )
     if best.odd < 0 or not _write(hulls, lane, counts, draft, others, best):
         return np.inf, base.lower
     cost = base.lower + max(0.0, best.excess)
     return cost, cost if is_least else base.lower
+
+
+@compiled
+def settle(
+    items: Items, hulls: Hulls, lane: int, counts: Ints, base: Base, tolerance: float, draft: Draft
+) -> tuple[float, float]:
+    """As `settle_within` the most sets."""
+    return settle_within(items, hulls, lane, counts, base, tolerance, draft, MOST_SETS)

@@ -9,7 +9,7 @@ import numpy as np
 from joulery.optimizer.fill.blocks import joined, options_within
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import UNHURRIED
-from joulery.optimizer.fill.kernel_all_nearby import NO_SPACE, Listed, list_nearby, undominated
+from joulery.optimizer.fill.kernel_all_nearby import NO_SPACE, Listed, list_nearby, look_closer, undominated
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, new_room
@@ -20,7 +20,7 @@ from joulery.optimizer.problem import Floats, Ints
 # Of one lane, to look at.
 MOST_SHAPES = 100_000
 # Space per lane in the first call, and how much more the next has; one lane never has more than MOST_FOUND.
-SPACE_PER_LANE, MORE_SPACE = 32, 8
+SPACE_PER_LANE, MORE_SPACE = 128, 8
 # Under a deadline, so many times it is asked for the time.
 MOST_LOOKS = 12
 
@@ -31,6 +31,7 @@ def nearby_of(
     value: Floats,
     slack: float,
     tolerance: float,
+    most_sets: int,
     deadline: Deadline = UNHURRIED,
 ) -> Configured | None:
     """All configurations of priced cost up to `value + slack` that no other of their lane or pool dominates.
@@ -39,6 +40,7 @@ def nearby_of(
 
     Args:
         tolerance: cost of a configuration above the least of its use that is good enough.
+        most_sets: of clocks to look at per shape.
     """
     found: list[Configured] = []
     # No lane waits for another, so under a deadline a few are looked through at a time.
@@ -46,7 +48,8 @@ def nearby_of(
     for first in range(0, table.lanes, step):
         if not deadline.allows():
             return None
-        near = _of_lanes(table, prices, value + slack, tolerance, first, min(table.lanes, first + step))
+        part = slice(first, min(table.lanes, first + step))
+        near = _of_lanes(table, prices, value + slack, tolerance, most_sets, part)
         if near is None:
             return None
         found.append(near)
@@ -54,36 +57,34 @@ def nearby_of(
 
 
 def _of_lanes(
-    table: LaneTable, prices: Floats, most: Floats, tolerance: float, first: int, last: int
+    table: LaneTable, prices: Floats, most: Floats, tolerance: float, most_sets: int, part: slice
 ) -> Configured | None:
-    """Of lanes first..last-1; None where they are too many."""
-    price = (table.rows.per_instance @ prices).astype(np.float64)
-    keys = row_keys(len(table.rows.slots))
-    groups_of = (table.rows.per_instance * keys).sum(axis=1)
-    per_start = int(keys[-1]) if table.has_limited_starts else 0
-    lanes, most = _between(table.searched_at(prices), first, last), most[first:last]
+    """Of some lanes; None where they are too many."""
+    price, groups_of, per_start = _numbered(table, prices)
+    lanes, most = _between(table.searched_at(prices), part), most[part]
     room, space = new_room(len(price)), SPACE_PER_LANE
     while True:
         listed = _space_for(space * len(most))
-        number = list_nearby(lanes, price, groups_of, per_start, most, tolerance, MOST_SHAPES, room, listed)
+        number = list_nearby(
+            lanes, price, groups_of, per_start, most, tolerance, MOST_SHAPES, most_sets, room, listed
+        )
         if number != NO_SPACE or space >= MOST_FOUND:
             break
         space *= MORE_SPACE
     if number in {TOO_MANY, NO_SPACE}:
         return None
-    found = configured(table, listed.lane[:number] + first, listed.recipe[:number])
+    found = configured(table, listed.lane[:number] + part.start, listed.recipe[:number])
     found = replace(found, lower=found.cost - (listed.cost[:number] - listed.lower[:number]))
     return found.taken(undominated(found.lane, found.use, found.cost, found.lower))
 
 
-def _between(lanes: Lanes, first: int, last: int) -> Lanes:
+def _between(lanes: Lanes, part: slice) -> Lanes:
     """Some of the lanes, as views."""
     items, hulls, rules = lanes.items, lanes.hulls, lanes.rules
-    part = slice(first, last)
     return Lanes(
-        items._replace(start=items.start[first : last + 1], piece_at=items.piece_at[part]),
+        items._replace(start=items.start[part.start : part.stop + 1], piece_at=items.piece_at[part]),
         hulls._replace(
-            at=hulls.at[first : last + 1],
+            at=hulls.at[part.start : part.stop + 1],
             idle=hulls.idle[part],
             idle_item=hulls.idle_item[part],
             most=hulls.most[part],
@@ -91,6 +92,41 @@ def _between(lanes: Lanes, first: int, last: int) -> Lanes:
         Rules(rules.fewest[part], rules.lost[part], rules.start[part], rules.stop[part], rules.running[part]),
         lanes.cost,
     )
+
+
+def closer(
+    table: LaneTable, prices: Floats, most: Floats, tolerance: float, every: Configured, places: Ints
+) -> Configured:
+    """The same configurations; for those at `places`, and their like, clocks are looked for more closely.
+
+    Args:
+        most: priced cost of each lane beyond which no configuration is at hand.
+    """
+    price, groups_of, per_start = _numbered(table, prices)
+    groups = np.rint(every.use).astype(np.int64) @ row_keys(len(table.rows.slots))
+    lane, wanted, listed = every.lane[places], groups[places], _space_for(len(places))
+    look_closer(
+        table.searched_at(prices), price, groups_of, per_start, most, tolerance, MOST_SHAPES,
+        new_room(len(price)), lane, wanted, listed,
+    )  # fmt: skip
+    found = configured(table, lane, listed.recipe)
+    recipe, cost, lower = every.recipe.copy(), every.cost.copy(), every.lower.copy()
+    for place in range(len(places)):
+        alike = (every.lane == lane[place]) & (groups == wanted[place])
+        at_least = listed.lower[place] - every.use[places[place]] @ prices
+        lower[alike] = np.maximum(lower[alike], at_least)
+        if np.isfinite(listed.cost[place]):
+            better = alike & (cost > found.cost[place])
+            recipe[better], cost[better] = found.recipe[place], found.cost[place]
+    return replace(every, recipe=recipe, cost=cost, lower=np.minimum(lower, cost))
+
+
+def _numbered(table: LaneTable, prices: Floats) -> tuple[Floats, Ints, int]:
+    """Price, and numbers whose sums tell apart which groups are in use: per kind, and of a start."""
+    price = (table.rows.per_instance @ prices).astype(np.float64)
+    keys = row_keys(len(table.rows.slots))
+    groups_of: Ints = (table.rows.per_instance * keys).sum(axis=1)
+    return price, groups_of, int(keys[-1]) if table.has_limited_starts else 0
 
 
 def row_keys(rows: int) -> Ints:
