@@ -63,8 +63,8 @@ def _shape(table: OptionTable, options: Ints) -> Ints:
     counts = int(table.count.max()) + 1
     ranks = int(table.kind_rank.max()) + 1
     shape: Ints = (table.owner[options] * ranks + table.kind_rank[options]) * counts + table.count[options]
-    if table.starts is not None:
-        shape = shape * (int(table.starts.max()) + 1) + table.starts[options]
+    for own in table.extra.T:
+        shape = shape * (int(own.max()) + 1) + own[options]
     return shape
 
 

@@ -19,8 +19,9 @@ from joulery.optimizer.problem import Floats, Ints, PoolBlock, Problem
 POWER_BUDGET = "power budget"
 # Shares of a planned peak closer than this are the same service.
 SERVED_TOLERANCE = 1e-9
-# A power budget counts in so many parts, and options round up: whole numbers that no solver's tolerance can exceed.
-BUDGET_PARTS = 1_000_000
+# A power budget counts in so many parts, and options round up; there is a part more for each pool, so that what draws
+# the budget exactly is within it. All that rounds is far less than the millionth that the checker allows.
+BUDGET_PARTS = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +144,8 @@ def tabulate(problem: Problem) -> OptionTable:
 def _rows(problem: Problem) -> PackingRows:
     rows = packing_rows(problem.kinds, problem.supplies, problem.quotas)
     rows = rows if problem.max_starts is None else with_starts(rows, problem.max_starts)
-    return rows if problem.power_budget_w is None else with_row(rows, POWER_BUDGET, BUDGET_PARTS)
+    most = BUDGET_PARTS + len(problem.pools)
+    return rows if problem.power_budget_w is None else with_row(rows, POWER_BUDGET, most)
 
 
 def _extra(problem: Problem, pools: Sequence[PoolBlock], watts: Floats) -> Ints:
@@ -157,11 +159,11 @@ def _extra(problem: Problem, pools: Sequence[PoolBlock], watts: Floats) -> Ints:
 
 
 def _parts(watts: Floats, budget_w: float) -> Ints:
-    """Parts of the budget, rounded up; what no plan can hold is one more than all of them."""
-    is_over = watts > budget_w
+    """Parts of the budget, rounded up; what no plan can hold is twice all of them."""
+    is_over = watts > budget_w * (1.0 + 1e-9)
     share = np.where(is_over, 1.0, watts) / np.where(is_over, 1.0, max(budget_w, 1e-300))
     parts = np.ceil(share * BUDGET_PARTS * (1.0 - 1e-12)).astype(np.int64)
-    return np.where(is_over, BUDGET_PARTS + 1, parts)
+    return np.where(is_over, 2 * BUDGET_PARTS, parts)
 
 
 def _starts(pool: PoolBlock) -> Ints:

@@ -64,7 +64,9 @@ def least(problem: Problem, nodes: dict[str, tuple[list[int], OffNodes]]) -> tup
         node_w = watts_of_nodes(problem, options, nodes)
         chosen = list(zip(problem.pools, options, strict=True))
         watts = math.fsum(float(p.watts[o]) for p, o in chosen)
-        if node_w is None or (problem.power_budget_w is not None and watts > problem.power_budget_w):
+        if node_w is None or (
+            problem.power_budget_w is not None and watts > problem.power_budget_w * (1.0 + 1e-9)
+        ):
             continue
         shed = lost_by_weight(problem, [1.0 - float(p.served[o]) for p, o in chosen])
         value = (shed, node_w + watts + math.fsum(float(p.switch_w[o]) for p, o in chosen))
