@@ -25,6 +25,7 @@ SHORT = (
     (Case(9, 1, 12), 5),
     (Case(9, 2, 80), 5),
     (Case(100, 2, 80), 3),
+    (Case(100, 2, 80, SHORT_OF_GPUS), 3),
     (Case(1000, 2, 80), 1),
 )
 FULL = (
@@ -39,6 +40,7 @@ FULL = (
     (Case(100, 2, 12), 10),
     (Case(100, 2, 80), 20),
     (Case(100, 4, 80), 10),
+    (Case(100, 2, 80, SHORT_OF_GPUS), 10),
     (Case(100, 2, 80, LOOSE), 10),
     (Case(1000, 2, 12), 4),
     (Case(1000, 2, 80), 4),
@@ -98,6 +100,8 @@ def drifts(*, is_full: bool) -> tuple[Drift, ...]:
 def _engines(case: Case, form: Form) -> tuple[str, ...]:
     if form is Form.MIXED:
         return ("columns", "fallback") if case in MIXED_CASES else ()
+    if case.tightness > 1.0 and form is not Form.FILL:
+        return ("columns", "fallback")  # the monolithic model takes until its limit
     is_small = case.pools <= FEW_POOLS and case.clocks <= FEW_CLOCKS
     if form is Form.FILL:
         return ("columns", "fallback", *(("textbook-partial", "textbook") if is_small else ()))

@@ -15,6 +15,7 @@ from joulery.optimizer.highs import Limits, NoAnswer, Outcome, chosen_places, do
 from joulery.optimizer.lp import PRIMAL_FEASIBLE, Columns, quiet
 from joulery.optimizer.milp import Answer, ExtraRow, Stage
 from joulery.optimizer.nodes import Nodes, no_nodes
+from joulery.optimizer.packing import PackingRows
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import smallest_options
 from joulery.optimizer.shortage import shortage_of
@@ -95,18 +96,31 @@ def _nodes(table: OptionTable, stage: Stage, rows: int) -> Nodes:
     return Nodes(off.watts / stage.unit_w, off.most.astype(np.float64), use)
 
 
+def least_missing(columns: Columns, pools: int, rows: PackingRows, limits: Limits) -> Ints | None:
+    """Places of one column per pool for which the fewest GPUs, on nodes of their own, have to be added.
+
+    Args:
+        columns: their use in groups; their cost does not count.
+    """
+    whole = Columns(columns.owner, np.zeros(len(columns)), columns.use * rows.size)
+    model = _Model(whole, pools, (rows.size * rows.slots).astype(np.float64), _gpus_added(rows))
+    outcome, point = _minimised(model, limits)
+    if point is None or outcome.status not in {"optimal", "user_limit"}:
+        return None
+    places = np.flatnonzero(np.rint(point))
+    return places if np.array_equal(columns.owner[places], np.arange(pools)) else None
+
+
 def array_shortage(table: OptionTable, limits: Limits) -> tuple[Shortage, ...] | NoAnswer:
     """The fewest GPUs that let every pool be served as well as its options can, as `least_shortage` does."""
     if late := out_of_time(limits):
         return late
     options = smallest_options(table)
     rows = table.rows
-    names = sorted(set(rows.accelerator))
-    gives = np.array([[name == owner for owner in rows.accelerator] for name in names], dtype=np.float64)
     use = (table.use(options) * rows.size).astype(np.float64)
     columns = Columns(table.owner[options], np.zeros(len(options)), use)
-    missing = Nodes(np.full(len(names), -1.0), np.full(len(names), highspy.kHighsInf), -gives)
-    model = _Model(columns, len(table.start), (rows.size * rows.slots).astype(np.float64), missing)
+    limit = (rows.size * rows.slots).astype(np.float64)
+    model = _Model(columns, len(table.start), limit, _gpus_added(rows))
     outcome, point = _minimised(model, limits)
     places = None if point is None else chosen_places(table, options, point)
     short = () if places is None else shortage_of(table, options[places])
@@ -114,6 +128,13 @@ def array_shortage(table: OptionTable, limits: Limits) -> tuple[Shortage, ...] |
     if no_answer or places is None:
         return no_answer or NoAnswer("HiGHS chose no option for a pool", spent_s=outcome.spent_s)
     return short
+
+
+def _gpus_added(rows: PackingRows) -> Nodes:
+    """Any number of GPUs of each accelerator, at one each."""
+    names = sorted(set(rows.accelerator))
+    gives = np.array([[name == owner for owner in rows.accelerator] for name in names], dtype=np.float64)
+    return Nodes(np.full(len(names), -1.0), np.full(len(names), highspy.kHighsInf), -gives)
 
 
 def _minimised(model: _Model, limits: Limits) -> tuple[Outcome, Floats | None]:

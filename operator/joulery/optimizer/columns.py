@@ -23,7 +23,7 @@ import numpy as np
 from joulery.optimizer.highs import Limits, NoAnswer, out_of_time
 from joulery.optimizer.lp import Columns, Master, MasterPoint, chosen_whole
 from joulery.optimizer.milp import Answer
-from joulery.optimizer.nodes import Nodes, nodes_of
+from joulery.optimizer.nodes import Nodes, no_nodes, nodes_of
 from joulery.optimizer.packing import binding_rows
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.pruning import full_options
@@ -132,6 +132,20 @@ def cheapest_by_prices(table: OptionTable, limits: Limits, gap: float) -> Answer
     if isinstance(priced, NoAnswer):
         return priced
     return _whole(block, priced, limits, gap)
+
+
+def prices_among(columns: Columns, slots: Ints, limits: Limits) -> Floats | NoAnswer:
+    """Best prices per row for a choice of one column per owner.
+
+    Args:
+        columns: by owner; every owner has some; costs near one.
+    """
+    owners = np.arange(int(columns.owner[-1]) + 1)
+    start = np.searchsorted(columns.owner, owners)
+    nodes, limit = no_nodes(len(slots)), slots.astype(np.float64)
+    block = _Block(np.arange(len(columns)), start, columns, limit, nodes, unit_w=1.0)
+    priced = _price_loop(block, limits.after(0.0) if limits.stopwatch else limits)
+    return priced if isinstance(priced, NoAnswer) else priced.prices
 
 
 def _block(table: OptionTable) -> _Block:

@@ -47,7 +47,7 @@ def least_changed(
             break
         looked_through = (near,)
         room = slack + gap * abs(bound) if best.chosen is None else best.chosen.cost - bound
-        best = _better(best, _among(table, prices, value, bound, near, room), bound + slack)
+        best = _better(best, best_among(table.rows.slots, prices, value, bound, near, room), bound + slack)
         if best.chosen is not None and best.chosen.cost - best.bound <= gap * best.chosen.cost:
             break
     return best, looked_through
@@ -61,19 +61,19 @@ def _better(best: Finished, found: Finished, most: float) -> Finished:
     return Finished(chosen, max(best.bound, min(found.bound, most)))
 
 
-def _among(
-    table: LaneTable, prices: Floats, value: Floats, bound: float, near: Configured, room: float
+def best_among(
+    slots: Ints, prices: Floats, value: Floats, bound: float, near: Configured, room: float
 ) -> Finished:
     """The best choice among these within the room; the bound is of any choice among them."""
     reduced = np.maximum(0.0, near.lower + near.use @ prices - value[near.lane])
     order = np.lexsort((near.cost, reduced, near.lane))
     near, reduced = near.taken(order), reduced[order]
-    start = np.searchsorted(near.lane, np.arange(table.blocks + 1))
+    start = np.searchsorted(near.lane, np.arange(len(value) + 1))
     first = start[:-1]
     if (np.diff(start) == 0).any():
         return Finished(None, bound)
     use = np.rint(near.use).astype(np.int64)
-    left = table.rows.slots - use[first].sum(axis=0)
+    left = slots - use[first].sum(axis=0)
     others, changes = _changes(near, use, reduced, first)
     spent = float(reduced[first].sum())
     for most_alive, most_made in SIZES:

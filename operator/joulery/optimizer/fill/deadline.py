@@ -43,9 +43,8 @@ class Deadline:
         return self if self.stopwatch is None else replace(self, time_limit_s=self.time_limit_s - seconds)
 
     def part(self, share: float) -> Deadline:
-        """With a share of what is left."""
-        now_s = self.now_s
-        return replace(self, time_limit_s=now_s + share * (self.time_limit_s - now_s))
+        """With a share of the limit for one of several steps; on a stopwatch each may take what is left."""
+        return self if self.stopwatch else replace(self, time_limit_s=share * self.time_limit_s)
 
     def measured(self, began_s: float) -> Deadline:
         """With what passed since `began_s` as the unit."""

@@ -1,4 +1,4 @@
-"""The greedy engine: equal instances of one item per lane, lanes by falling weight; no prices, no solver.
+"""The greedy engine: equal instances of one item per lane, by falling weight and rising size; no solver.
 
 Where somebody sheds, further passes like kinds the less the more GPUs they take, and the best pass stands.
 """
@@ -99,7 +99,16 @@ def queued(problem: LaneProblem) -> Queue:
     rank = np.unique([-lane.weight for lane in lanes], return_inverse=True)[1].astype(np.int64)
     rows = packing_rows(problem.kinds, problem.supplies, problem.quotas)
     gpus = np.array([kind.gpus for kind in problem.kinds], dtype=np.int64)
-    return Queue(problem, rows, position, rank, np.argsort(rank, kind="stable"), gpus, flat, rules, found)
+    # Of lanes of one weight those that need least come first, so that more of them are served.
+    order = np.lexsort((_wanted_gpus(found, gpus), rank))
+    return Queue(problem, rows, position, rank, order, gpus, flat, rules, found)
+
+
+def _wanted_gpus(found: Alone, gpus: Ints) -> Ints:
+    """GPUs that each lane takes of its cheapest kind."""
+    wanted = found.cost.argmin(axis=1)
+    taken: Ints = found.number[np.arange(len(wanted)), wanted] * gpus[wanted]
+    return taken
 
 
 def rules_of(lanes: list[Lane], kinds: int) -> Rules:
@@ -136,10 +145,7 @@ def _passes(queue: Queue, slots: Ints, most_starts: int | None) -> Iterator[Gree
 
 def cheapest_alone(queue: Queue) -> tuple[float, int]:
     """Watts and GPUs of all lanes where each takes its cheapest kind."""
-    wanted = queue.alone.cost.argmin(axis=1)
-    lane = np.arange(len(wanted))
-    gpus = queue.alone.number[lane, wanted] * queue.gpus[wanted]
-    return float(queue.alone.cost[lane, wanted].sum()), int(gpus.sum())
+    return float(queue.alone.cost.min(axis=1).sum()), int(_wanted_gpus(queue.alone, queue.gpus).sum())
 
 
 def one_pass(
@@ -163,7 +169,7 @@ def _costs_w(queue: Queue, taken: Taken) -> Floats:
 
 
 def greedy_plan(problem: LaneProblem) -> LanePlan:
-    """One kind per lane, lanes by falling weight: a plan in milliseconds, proven in nothing but its bound."""
+    """One kind per lane, by falling weight and rising size: a plan in milliseconds, proven in nothing but its bound."""
     queue = queued(problem)
     found = by_greed(queue, queue.rows.slots, problem.max_starts)
     if found.is_shedding and problem.max_starts is not None:

@@ -66,24 +66,27 @@ def starts_of(rules: Rules, lane: int, counts: Ints) -> int:
 
 
 @compiled
+def share_of(hulls: Hulls, rules: Rules, lane: int, counts: Ints) -> float:
+    """The share of a lane's load that its counts can carry under its rules."""
+    served = 0.0
+    if counts.sum() < max(1, rules.fewest[lane]):
+        return served
+    for row in range(len(counts)):
+        total, least = 0.0, hulls.most[lane, row]
+        for kind in range(len(counts)):
+            total += counts[kind] * min(hulls.most[lane, kind], least)
+        # Without losses the row of the largest kind is the sum of all.
+        served = max(served, min(1.0, total - rules.lost[lane] * least))
+    if served < LEAST_SERVED:
+        return 0.0
+    return served * (1.0 - ROUNDING) if served < 1.0 - NOTHING else 1.0
+
+
+@compiled
 def served_by(hulls: Hulls, rules: Rules, counts: Ints, served: Floats) -> None:
     """Write the share of each lane's load that its counts can carry under its rules."""
     for lane in range(len(counts)):
-        served[lane] = 0.0
-        if counts[lane].sum() < max(1, rules.fewest[lane]):
-            continue
-        for row in range(counts.shape[1]):
-            total, least = 0.0, hulls.most[lane, row]
-            for kind in range(counts.shape[1]):
-                total += counts[lane, kind] * min(hulls.most[lane, kind], least)
-            # Without losses the row of the largest kind is the sum of all.
-            served[lane] = max(served[lane], min(1.0, total - rules.lost[lane] * least))
-        if served[lane] < LEAST_SERVED:
-            served[lane] = 0.0
-        elif served[lane] < 1.0 - NOTHING:
-            served[lane] *= 1.0 - ROUNDING
-        else:
-            served[lane] = 1.0
+        served[lane] = share_of(hulls, rules, lane, counts[lane])
 
 
 @compiled

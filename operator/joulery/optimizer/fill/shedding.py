@@ -8,13 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from joulery.optimizer.fill.aggregate import most_served
+from joulery.optimizer.fill.aggregate import FEW_LANES, most_served
 from joulery.optimizer.fill.alone import by_options
 from joulery.optimizer.fill.columns import ENGINE, by_prices
 from joulery.optimizer.fill.deadline import Deadline
-from joulery.optimizer.fill.greed import with_words
+from joulery.optimizer.fill.greed import queued, with_words
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.missing import gpus_missing, most_missing
+from joulery.optimizer.fill.missing_of_many import gpus_missing_of_many
 from joulery.optimizer.fill.plan import LanePlan, refused, starts_of
 from joulery.optimizer.fill.pools import clipped
 from joulery.optimizer.fill.service import Service
@@ -22,6 +23,7 @@ from joulery.optimizer.fill.settled import settled_plan
 from joulery.optimizer.fill.shares import planned_at
 from joulery.optimizer.fill.table import LaneTable, lay_out
 from joulery.optimizer.fill.turns import greedy_service
+from joulery.optimizer.fill.ways import most_served_of_many
 from joulery.optimizer.solution import Shortage, SolveStatus
 from joulery.optimizer.solve import COLUMNS
 
@@ -29,8 +31,8 @@ from joulery.optimizer.solve import COLUMNS
 UNLIMITED = 1_000_000_000
 # Of the solver's time, for what is served; the rest is for how.
 OF_TIME = 0.6
-# What all of it takes at least, and what is missing, in units of the deadline.
-SHED_UNITS, MISSING_UNITS = 8.0, 4.0
+# In units of the deadline: all of it at least, clocks for counts that are known, a model, and what is missing.
+SHED_UNITS, SETTLE_UNITS, MODEL_UNITS, MISSING_UNITS = 12.0, 5.0, 4.0, 4.0
 
 Planned = Callable[[LaneProblem, Service], LanePlan]
 """Serves all lanes and pools of a problem, given a service that does."""
@@ -52,9 +54,18 @@ def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
     if not deadline.allows(SHED_UNITS):
         return refused("no time for what is shed", ENGINE)
 
+    queue = queued(problem)
+    is_many = len(problem.lanes) > FEW_LANES and not problem.pools
+    deadline = deadline.keeping(SETTLE_UNITS * deadline.unit_s)
+
     def service(table: LaneTable, *, is_starting_fewest: bool) -> Service:
-        limit_s = OF_TIME / 3.0 * deadline.left_s
-        return most_served(table, limit_s, is_starting_fewest=is_starting_fewest) or greedy_service(table)
+        found = None
+        if is_many:
+            found = most_served_of_many(table, queue, deadline, is_starting_fewest=is_starting_fewest)
+        if found is None and deadline.allows(MODEL_UNITS):
+            limit_s = OF_TIME / 3.0 * deadline.left_s
+            found = most_served(table, limit_s, is_starting_fewest=is_starting_fewest)
+        return found or greedy_service(table)
 
     def planned(part: LaneProblem, known: Service) -> LanePlan:
         left = deadline.part(1.0 - OF_TIME)
@@ -66,6 +77,8 @@ def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
     def missing(table: LaneTable, found: Service) -> tuple[Shortage, ...]:
         if not deadline.allows(MISSING_UNITS):
             return most_missing(table, found)
+        if is_many:
+            return gpus_missing_of_many(table, queue, found, deadline)
         return gpus_missing(table, found, OF_TIME / 3.0 * deadline.left_s)
 
     return _serving_most(problem, service, planned, missing)
