@@ -60,7 +60,9 @@ def gpus_missing_of_many(
     few = Columns(columns.owner[near], columns.cost[near], columns.use[near])
     limits = Limits(deadline.left_s, GAP, deadline.stopwatch, deadline.time_limit_s)
     chosen = least_missing(few, table.lanes, rows, limits) if deadline.allows() else None
-    return most if chosen is None else shortage_of(table.rows, columns.use[near[chosen]].sum(axis=0))
+    if chosen is None:
+        return most
+    return shortage_of(table.rows, np.rint(columns.use[near[chosen]].sum(axis=0)).astype(np.int64))
 
 
 def _prices(stage: Stage, ways: Ways, most: tuple[Shortage, ...], deadline: Deadline) -> Floats | None:
@@ -78,7 +80,7 @@ def _prices(stage: Stage, ways: Ways, most: tuple[Shortage, ...], deadline: Dead
     owner = len(stage.lanes) + np.repeat(np.arange(len(names)), 2)
     every = Columns(
         np.concatenate([columns.owner, owner]),
-        np.concatenate([columns.use @ np.zeros(len(rows.slots)) + 1.0, cost]),
+        np.concatenate([np.ones(len(columns)), cost]),
         np.concatenate([columns.use, bought]),
     )
     if not deadline.allows(PRICE_UNITS):

@@ -101,7 +101,8 @@ def test_dozens_of_lanes_get_a_checked_plan_and_with_what_is_missing_all_are_ser
     plan = solve_lanes(problem)
     assert check_lanes(problem, plan) == ()
     assert any(plan.shed)
-    assert plan.why.startswith("not enough GPUs, missing ")
+    told = ", ".join(f"{each.gpus_missing:d} of {each.accelerator}" for each in plan.shortage)
+    assert plan.why.startswith(f"not enough GPUs, missing {told}; ")
     greedy = solve_lanes(problem, engine="fallback")
     assert sum(plan.shed) < sum(greedy.shed)
     missing = {each.accelerator: each.gpus_missing for each in plan.shortage}
