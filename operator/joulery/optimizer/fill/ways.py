@@ -43,7 +43,7 @@ NOTHING_SHED, WATTS_SCALE = 5e-3, 2.0 * PER_WATTS
 MANY = 40
 # Of a whole choice: reduced cost of what it is made of, what it may cost beyond what prices prove; and what looking for
 # it takes, in units of the deadline, as prices and all ways near them do.
-ROOMS = ((0.02, 0.03, 3.0), (0.05, 0.1, 30.0))
+ROOMS = ((0.004, 0.006, 3.0), (0.02, 0.03, 3.0), (0.05, 0.1, 30.0))
 PRICE_UNITS, NEAR_UNITS, INTEGER_UNITS = 2.0, 8.0, 3.0
 # Reduced cost of what an integer programme is given where those have none, and its gap, relative to all lanes.
 WIDE, GAP = 0.1, 1e-4
@@ -142,7 +142,7 @@ def _best_of(stage: Stage, have: Ways, deadline: Deadline) -> Ways | None:
     first = _priced(stage, ways, deadline)
     if first is None:
         return None
-    best = _whole(stage, first, ROOMS[:1], deadline)
+    best = _whole(stage, first, ROOMS[:2], deadline)
     if (best is not None and (best.served == 1.0).all()) or not deadline.allows(NEAR_UNITS):
         return best
     second = _priced(stage, ways_near(stage, first.prices, SLACK * first.scale).and_also(ways), deadline)
