@@ -22,7 +22,7 @@ from joulery.optimizer.problem import Floats
 # Configurations beyond which a proof costs more than it is worth.
 MOST_EXACT = 20_000
 # Of a slack within which configurations are too many; a narrower one may still find a better plan.
-NARROWER, MOST_LOOKS = 0.5, 4
+NARROWER, MOST_LOOKS = 0.7, 8
 
 
 def by_integers(
