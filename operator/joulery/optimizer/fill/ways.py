@@ -34,13 +34,13 @@ from joulery.optimizer.problem import Floats, Ints
 # What a lane's mean watts, or a start, is taken for in shares.
 PER_WATTS = 1e-5
 # Of the second round: ways per lane, and value beyond its best, in shares of a lane.
-MOST_WAYS, SLACK = 40, 0.06
+MOST_WAYS, SLACK = 120, 0.06
 # Of the highest price per GPU, so that GPUs that are plenty are no reason to look through all that use them.
 LEAST_PRICE = 0.05
 # Beyond one per lane, a bound at which all may be served, and what differences are then near.
 NOTHING_SHED, WATTS_SCALE = 5e-3, 2.0 * PER_WATTS
 # From so many lanes on, what follows is as it stands; of fewer, more.
-MANY = 40
+MANY = 80
 # Of a whole choice: reduced cost of what it is made of, what it may cost beyond what prices prove; and what looking for
 # it takes, in units of the deadline, as prices and all ways near them do.
 ROOMS = ((0.004, 0.006, 3.0), (0.02, 0.03, 3.0), (0.05, 0.1, 30.0))
