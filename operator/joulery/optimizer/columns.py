@@ -38,6 +38,8 @@ MISSING_TOLERANCE = 1e-6
 # From so many pools on, prices are sought among a sample first: most of a large master's pivots lead to them.
 MANY_POOLS = 2_000
 SAMPLED_EVERY = 12
+# Of the sample's prices.
+TILTS = (0.93, 0.98, 1.02, 1.07)
 # Alternatives beside the master's own choice in the first integer programmes, wider while none has a plan.
 # Few first: the plan that they give leaves a dozen others to be tried in the exact finish.
 FIRST_ALTERNATIVES = (40, 150, 600, 2_400)
@@ -85,14 +87,24 @@ class _Block:
         used = self.columns.use[places].sum(axis=0)
         return float(self.columns.cost[places].sum()) + self.nodes.needed(used, self.slots)
 
-    def every(self, step: int) -> _Block:
-        """Every so many pools, with that share of the slots: prices of nearly the same supply, found far sooner."""
-        places = np.flatnonzero(self.columns.owner % step == 0)
-        owner = self.columns.owner[places] // step
+    def sampled(self, step: int) -> _Block:
+        """Every so many pools by what they cost at least, with the part of the slots that they need of all.
+
+        Prices of nearly the same supply, found far sooner.
+        """
+        of_slots = (self.columns.use / np.maximum(self.slots, 1)).sum(axis=1)
+        cost, needed = (np.minimum.reduceat(of, self.start) for of in (self.columns.cost, of_slots))
+        number = np.full(self.pools, -1)
+        chosen = np.sort(np.argsort(cost, kind="stable")[step // 2 :: step])
+        number[chosen] = np.arange(len(chosen))
+        places = np.flatnonzero(number[self.columns.owner] >= 0)
+        owner = number[self.columns.owner[places]]
         columns = Columns(owner, self.columns.cost[places], self.columns.use[places])
-        start = np.searchsorted(owner, np.arange(-(-self.pools // step)))
-        nodes = replace(self.nodes, most=self.nodes.most / step)
-        return _Block(self.options[places], start, columns, self.slots // step, nodes, self.unit_w)
+        start = np.searchsorted(owner, np.arange(len(chosen)))
+        share = float(needed[chosen].sum() / needed.sum()) if needed.any() else 1.0
+        slots = (self.slots * share).astype(self.slots.dtype)
+        nodes = replace(self.nodes, most=self.nodes.most * share)
+        return _Block(self.options[places], start, columns, slots, nodes, self.unit_w)
 
     def taken(self, places: Ints) -> Columns:
         """Some of the columns."""
@@ -163,12 +175,22 @@ def _beginning(block: _Block, limits: Limits) -> _Beginning:
     found = [block.best(block.columns.cost), block.best(block.priced(scarce))]
     prices, bound = np.zeros(len(block.slots)), -np.inf
     if block.pools >= MANY_POOLS:
-        sampled = _price_loop(block.every(SAMPLED_EVERY), limits)
+        sampled = _price_loop(block.sampled(SAMPLED_EVERY), limits)
         if isinstance(sampled, _Priced):
             prices = sampled.prices
             best, bound = _answer_to(block, prices)
-            found.append(best)
+            # Of options that are far from any plan a large master only has more to choose from.
+            found = [*(block.best(block.priced(tilted)) for tilted in _tilted(prices)), best]
     return _Beginning(np.unique(np.concatenate(found)), found[-1], prices, bound)
+
+
+def _tilted(prices: Floats) -> list[Floats]:
+    """Prices a little off, all together and each alone: what pools turn to there is most of what a plan needs."""
+    factors = [np.full(len(prices), tilt) for tilt in TILTS]
+    factors += [
+        np.where(np.arange(len(prices)) == row, tilt, 1.0) for row in range(len(prices)) for tilt in TILTS
+    ]
+    return [prices * factor for factor in factors]
 
 
 def _price_loop(block: _Block, limits: Limits) -> _Priced | NoAnswer:

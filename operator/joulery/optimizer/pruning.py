@@ -30,6 +30,10 @@ def full_options(table: OptionTable) -> Ints:
     """Enough to find the least cost at full service."""
     options = np.flatnonzero(table.full)
     kept = options if has_budget(table) else _best_per_shape(table, options, table.cost_w)
+    use = table.use(kept)
+    if (np.count_nonzero(use, axis=1) == 1).all():
+        of_row = table.owner[kept] * use.shape[1] + use.argmax(axis=1)
+        return kept[improving_of_one_row(of_row, use.max(axis=1), table.cost_w[kept])]
     return _undominated(table, kept, (table.cost_w,))
 
 
@@ -95,9 +99,9 @@ def _best_per_shape(table: OptionTable, options: Ints, criterion: Floats) -> Int
 
 def _least_of_runs(group: Ints, values: Floats) -> Ints:
     """Places of the least values of each run of equal groups."""
-    leads = _rises(group)
-    least = np.minimum.reduceat(values, np.flatnonzero(leads))
-    return np.flatnonzero(values == least[np.cumsum(leads) - 1])
+    first = np.flatnonzero(_rises(group))
+    least = np.minimum.reduceat(values, first)
+    return np.flatnonzero(values == np.repeat(least, np.diff(first, append=len(group))))
 
 
 def _rises(ordered: Ints) -> NDArray[np.bool_]:
@@ -119,6 +123,24 @@ def _pareto_per_shape(table: OptionTable, options: Ints) -> Ints:
     improves[1:] = value[1:] < np.minimum.accumulate(value)[:-1]
     kept: Ints = options[order[improves]]
     return kept
+
+
+def improving_of_one_row(group: Ints, use: Ints, cost: Floats) -> Ints:
+    """Places of what costs less than anything of its group that uses no more; the first of equals.
+
+    As `_undominated` where options take groups of one packing row each: only those of one row can match each other.
+    """
+    order = np.lexsort((cost, use, group))
+    ordered, least = group[order], cost[order].copy()
+    step, longest = 1, int(np.diff(np.flatnonzero(_rises(ordered)), append=len(ordered)).max(initial=0))
+    # Running minima within groups, over twice as many with every step.
+    while step < longest:
+        is_same = ordered[step:] == ordered[:-step]
+        least[step:] = np.where(is_same, np.minimum(least[step:], least[:-step]), least[step:])
+        step *= 2
+    kept = _rises(ordered)
+    kept[1:] |= least[1:] < least[:-1]
+    return np.sort(order[kept])
 
 
 def _undominated(table: OptionTable, options: Ints, criteria: tuple[Floats, ...]) -> Ints:

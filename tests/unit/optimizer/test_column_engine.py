@@ -143,10 +143,10 @@ def test_prices_of_a_sample_only_shorten_the_way_to_the_plan(
 ) -> None:
     problem = fleet_problem(4, 60, tightness, clocks=6, counts=6)
     asked: list[int] = []
-    real = columns._Block.every
+    real = columns._Block.sampled
     plain = solve(problem)
     monkeypatch.setattr(columns, "MANY_POOLS", 50)
-    monkeypatch.setattr(columns._Block, "every", lambda *a: (asked.append(a[1]), real(*a))[1])
+    monkeypatch.setattr(columns._Block, "sampled", lambda *a: (asked.append(a[1]), real(*a))[1])
     sampled = solve(problem)
     assert asked == [columns.SAMPLED_EVERY]
     assert check(problem, sampled) == ()
