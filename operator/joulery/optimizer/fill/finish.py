@@ -132,13 +132,14 @@ def _best(
         best = _chosen(every, looked.cheapest)
         chosen = best if chosen is None or best.cost < chosen.cost else chosen
         lowest = looked.lowest
-        if lowest is None or lowest >= near.bound + near.slack or look == MOST_LOOKS - 1:
+        if lowest is None or look == MOST_LOOKS - 1 or not near.deadline.allows():
             break
-        if chosen.cost - lowest <= OF_GAP * gap * chosen.cost:
+        is_near = chosen.cost - min(lowest, near.bound + near.slack) <= OF_GAP * gap * chosen.cost
+        if is_near:
             break
-        places = np.setdiff1d(np.concatenate([looked.cheapest, looked.lowest_at]), done)
-        places = places[every.lane[places] < near.table.lanes]
-        if not len(places) or not near.deadline.allows():
+        deciding = np.concatenate([looked.cheapest, looked.lowest_at])
+        places = np.setdiff1d(deciding[every.cost[deciding] - every.lower[deciding] > near.tolerance], done)
+        if not len(places):
             break
         every = closer(near.table, near.prices, near.value + near.slack, near.tolerance, every, places)
         done = np.concatenate([done, places])
