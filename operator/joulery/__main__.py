@@ -204,7 +204,12 @@ def lanes(
 
 @bench_app.command("optimizer")
 def bench_optimizer(
-    full: Annotated[bool, typer.Option("--full", help="All sizes and seeds: two to three hours, half of them the textbook model's.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="All sizes and seeds: two to three hours, half of them the textbook model's."
+        ),
+    ] = False,
     only: Annotated[str, typer.Option(help="Only cases with this text in case/form/engine.")] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures go too.")] = None,
 ) -> None:

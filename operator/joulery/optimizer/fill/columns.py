@@ -9,6 +9,7 @@ import numpy as np
 
 from joulery.optimizer.fill.blocks import joined, nearest_options, written_blocks
 from joulery.optimizer.fill.changes import least_changed
+from joulery.optimizer.fill.convexified import convexified
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import (
     ASIDE,
@@ -42,6 +43,8 @@ MOST_CHANGED = 200
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
+# Seconds for the second candidate, which beats the first in a tenth of them or not at all.
+SECOND_S = 2.0
 # Options of pools per packing row that whole choices are offered.
 OPTIONS_PER_ROW = 600
 # From this many lanes and pools on a sample's prices come first.
@@ -98,10 +101,26 @@ def _whole(
     found = _near_bound(table, effort, result, at_best, value, deadline, has_aside=has_aside)
     chosen = found.chosen
     is_open = chosen is not None and chosen.cost - found.bound > effort.gap * chosen.cost
+    if is_open and _has_few_large(table, at_best) and deadline.allows(LAST_UNITS):
+        second = convexified(table, result.prices, min(SECOND_S, deadline.left_s))
+        found = Finished(_cheaper(chosen, second), found.bound)
     is_coarse = table.pools is not None or table.has_nodes
     if is_open and is_coarse and table.blocks <= MOST_CHANGED and deadline.allows(LAST_UNITS):
         found = by_integers(table, result.prices, value, bound, found, effort.gap, deadline)
     return found.chosen, found.bound
+
+
+def _cheaper(one: Chosen | None, other: Chosen | None) -> Chosen | None:
+    """Of two choices, the first where they cost alike."""
+    if one is None or other is None:
+        return one or other
+    return other if other.cost < one.cost else one
+
+
+def _has_few_large(table: LaneTable, at_best: Configured) -> bool:
+    """Whether lanes are few and have many instances, nothing is asked of those, and no pools are beside them."""
+    is_large = at_best.recipe[: table.lanes, FIRST_COUNT:].sum() > MOST_INSTANCES * table.lanes
+    return bool(is_large) and table.lanes <= MOST_MIXED and not table.has_rules and table.pools is None
 
 
 def _near_bound(
