@@ -162,8 +162,10 @@ def _by_greed(table: OptionTable, options: Ints, why: str) -> Solution:
     bound_w = safe_bound_w(table, options)
     is_short = sheds(table, options)
     short = greedy_shortage(table, options) if is_short else ()
+    missing_w = power_missing_w(table) if is_short else 0.0
+    why = f"{_short_of(short, missing_w)}; {why}" if missing_w else why
     solution = _solution(table, options, bound_w, SolveStatus.FALLBACK, why=why, engine=FALLBACK)
-    return replace(solution, shortage=short, power_missing_w=power_missing_w(table) if is_short else 0.0)
+    return replace(solution, shortage=short, power_missing_w=missing_w)
 
 
 def _solution(

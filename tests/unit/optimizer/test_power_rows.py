@@ -134,13 +134,14 @@ def test_a_budget_that_does_not_bind_changes_nothing(engine: str) -> None:
 def test_a_budget_too_small_is_kept_and_told_with_what_is_missing(engine: str, pools: int) -> None:
     problem = fleet_problem(5, pools, tightness=1.3)
     free_w = solve(problem).cost_w
-    found = solve(replace(problem, power_budget_w=0.6 * free_w), engine=engine)
+    # Forty pools that have to shed for watts take HiGHS longer than that: then greed's plan is told so.
+    found = solve(replace(problem, power_budget_w=0.6 * free_w), engine=engine, time_limit_s=0.5)
     drawn = sum(float(p.watts[o]) for p, o in zip(problem.pools, found.choice.option, strict=True))
     assert check(replace(problem, power_budget_w=0.6 * free_w), found) == ()
     assert drawn <= 0.6 * free_w * (1.0 + 1e-6)
     assert sum(found.shed) > 0.0
     assert 0.0 < found.power_missing_w < 0.5 * free_w
-    assert engine == "fallback" or "power budget too small by" in found.why
+    assert f"power budget too small by {found.power_missing_w:.0f} W at least" in found.why
 
 
 def test_a_budget_takes_from_the_lowest_weight_first() -> None:

@@ -19,7 +19,8 @@ from joulery.optimizer.solve import COLUMNS, FALLBACK, MILP
 TEXTBOOK, TEXTBOOK_PARTIAL = "textbook", "textbook-partial"
 # Twice what a stage of the shedding may lose against an earlier one.
 SHED_TOLERANCE = 2e-6
-ENGINES = (COLUMNS, FALLBACK, TEXTBOOK, TEXTBOOK_PARTIAL)
+MILP_AGGREGATED = "milp-aggregated"
+ENGINES = (COLUMNS, FALLBACK, MILP, MILP_AGGREGATED, TEXTBOOK, TEXTBOOK_PARTIAL)
 
 
 def solve_lanes(
@@ -35,7 +36,8 @@ def solve_lanes(
     With a stopwatch a greedy plan is made and checked first, and what comes out at the limit is the best by then.
 
     Args:
-        engine: `columns`; `fallback`, greed alone; `textbook`, one integer per item with its load; or
+        engine: `columns`; `fallback`, greed alone; `milp`, the readable exact model of lanes alone, or
+            `milp-aggregated`, the same with clocks that mix; `textbook`, one integer per item with its load; or
             `textbook-partial`, with at most one instance per lane that is not full; both with one binary per option
             of a pool. The latter two are for small problems and tests. Pools without lanes beside them go to
             `optimizer.solve`: to its `columns`, `fallback` or `milp`.
@@ -121,6 +123,10 @@ def _asked(problem: LaneProblem, engine: str, deadline: Deadline, prices: Sequen
         from joulery.optimizer.fill.turns import greedy_mixed
 
         return greedy_mixed(problem) if problem.pools else greedy_plan(problem)
+    if engine in {MILP, MILP_AGGREGATED}:
+        from joulery.optimizer.fill.milp import by_milp  # loads cvxpy
+
+        return by_milp(problem, deadline.time_limit_s, is_aggregated=engine == MILP_AGGREGATED)
     from joulery.optimizer.fill.textbook import by_textbook  # loads HiGHS
 
     return by_textbook(problem, deadline.time_limit_s, has_one_partial=engine == TEXTBOOK_PARTIAL)
