@@ -153,6 +153,8 @@ def _groups_used(problem: LaneProblem, plan: LanePlan) -> tuple[tuple[str, int, 
 def _node_w(problem: LaneProblem, plan: LanePlan) -> float:
     """Watts of the nodes that have to be on beside those that are."""
     off = {supply.accelerator: supply.off for supply in problem.supplies if supply.off is not None}
+    if not off:
+        return 0.0
     nodes: dict[str, int] = {}
     for accelerator, size, used, have in _groups_used(problem, plan):
         each = off[accelerator].gpus // size if accelerator in off else 0
@@ -184,6 +186,8 @@ def _drawn_w(problem: LaneProblem, plan: LanePlan) -> float:
 
 
 def _quotas(problem: LaneProblem, plan: LanePlan) -> tuple[str, ...]:
+    if not problem.quotas:
+        return ()
     used: Counter[str] = Counter()
     for place, number in _all_instances(problem, plan).items():
         used[problem.kinds[place].quota] += number * problem.kinds[place].gpus
