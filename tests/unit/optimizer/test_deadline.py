@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,12 +12,7 @@ from joulery.optimizer.highs import Limits, out_of_time
 from joulery.optimizer.solution import SolveStatus
 from joulery.optimizer.solve import solve
 from problems import fleet_problem
-
-
-def jumping(calls: int) -> Callable[[], float]:
-    """A stopwatch at zero for so many readings and far past any limit afterwards."""
-    readings = itertools.chain(itertools.repeat(0.0, calls), itertools.repeat(1e9))
-    return lambda: next(readings)
+from stopwatches import jumping
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

@@ -26,6 +26,16 @@ def _least_use(start: Ints, use: Floats, lanes: int, rows: int) -> Floats:
 
 
 @compiled
+def _take(left: Floats, lane: int, taken: Floats, least: Floats) -> bool:
+    """Write what a lane leaves of each row; whether the lanes to come may find that enough."""
+    fits = True
+    for row in range(len(taken)):
+        left[lane + 1, row] = left[lane, row] - taken[row]
+        fits = fits and left[lane + 1, row] >= least[lane + 1, row]
+    return fits
+
+
+@compiled
 def cheapest_choice(
     start: Ints,
     reduced: Floats,
@@ -72,10 +82,7 @@ def cheapest_choice(
         if steps > most_steps:
             return OUT_OF_STEPS, bound
         place = at[lane]
-        fits = True
-        for row in range(rows):
-            left[lane + 1, row] = left[lane, row] - use[place, row]
-            fits = fits and left[lane + 1, row] >= least[lane + 1, row]
+        fits = _take(left, lane, use[place], least)
         spent[lane + 1], costs[lane + 1] = spent[lane] + reduced[place], costs[lane] + cost[place]
         lowers[lane + 1] = lowers[lane] + lower[place]
         if fits and lane + 1 < lanes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,29 +17,13 @@ from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.solution import SolveStatus
+from stopwatches import Ticking, jumping
 
 TIGHT, SHORT = 0.75, 1.5
 
 
 def fleet(lanes: int, tightness: float = TIGHT) -> LaneProblem:
     return fill(drawn(Case(lanes, 2, 6, tightness), 2))
-
-
-def jumping(calls: int) -> Callable[[], float]:
-    """A stopwatch at zero for so many readings and far past any limit afterwards."""
-    readings = itertools.chain(itertools.repeat(0.0, calls), itertools.repeat(1e9))
-    return lambda: next(readings)
-
-
-class Ticking:
-    """A stopwatch that is a second later at every reading."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += 1.0
-        return self.seconds
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

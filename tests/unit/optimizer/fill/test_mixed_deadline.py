@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,23 +13,7 @@ from joulery.optimizer.fill.checker import check_lanes
 from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.solution import SolveStatus
 from mixed_lanes import lost_by_weight, mixed, short
-
-
-def jumping(calls: int) -> Callable[[], float]:
-    """A stopwatch at zero for so many readings and far past any limit afterwards."""
-    readings = itertools.chain(itertools.repeat(0.0, calls), itertools.repeat(1e9))
-    return lambda: next(readings)
-
-
-class Ticking:
-    """A stopwatch that is a second later at every reading."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += 1.0
-        return self.seconds
+from stopwatches import Ticking, jumping
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
