@@ -89,7 +89,8 @@ def drifts(*, is_full: bool) -> tuple[Drift, ...]:
         return Drift(case, 6, (55.0, 60.0), form=form), Drift(case, 6, few), Drift(case, 6, few, step=0.05)
     loose = Case(100, 2, 80, LOOSE)
     return (
-        Drift(case, 25, FILL_COSTS_W, form=Form.FILL, seeds=10),
+        # Twice as many fleets as the costs were found with.
+        Drift(case, 25, FILL_COSTS_W, form=Form.FILL, seeds=20),
         Drift(case, 25, STOPS_FREE_COSTS_W, form=Form.FILL, stop_share=0.0, seeds=10),
         *(Drift(case, 25, FILL_COSTS_W, step, form=Form.FILL, seeds=5) for step in (0.05, 0.10)),
         *(Drift(case, 25, step=step) for step in (None, 0.02, 0.05, 0.10)),
