@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 
 import numpy as np
 
 from joulery.bench.foresight import least_power_w
-from joulery.bench.forms import Form, Running
-from joulery.bench.step import begun, step
+from joulery.bench.forms import Form, Running, Wanted
+from joulery.bench.step import Step, begun, step
 from joulery.bench.suite import ACCELERATORS, Case, Fleet, drawn
 from joulery.optimizer.problem import Floats, Kind
 from joulery.optimizer.solve import AUTO
@@ -27,8 +28,10 @@ WALK_ENDS = 0.20
 STARTUP_S, EPOCH_S = 120.0, 300.0
 # Watts per start over the cycle, one figure each; beside them the energy of loading.
 COSTS_W = (25.0, 50.0, 60.0, 70.0, 80.0, 100.0, 150.0)
-# Of a start's cost, for an instance that is given up: as loads drift it is most likely started again.
-STOP_SHARE = 0.5
+# Cycles, an hour of them, of which what they want at no cost of starts tells what later ones will want.
+RECENT = 12
+# Of a start now, for one later: not all that is wanted is started then, as later plans too keep what runs.
+LATER_SHARE = 0.6
 LOADING = "loading"
 # What a cost of starting is to save, and what for.
 FEWER_PERCENT, MORE_POWER_PERCENT = 60.0, 0.2
@@ -40,7 +43,8 @@ class Drift:
     """Loads that change every cycle; the costs of a start to compare.
 
     Attributes:
-        stop_share: of a start's cost, for an instance that is given up; of lanes that fill.
+        recent: cycles, this one among them, whose wants are awaited again; with none a start is priced alone.
+        warm_up: cycles before those that count, so that what was wanted of late is known from the first.
         seeds: fleets over which the mean is taken.
         step: where given, each load moves from where it is by at most this share, a walk; else each is drawn anew
             around its mean, so that nothing that is learned from one cycle holds in the next.
@@ -52,20 +56,21 @@ class Drift:
     step: float | None = None
     engine: str = AUTO
     form: Form = Form.EQUAL
-    stop_share: float = STOP_SHARE
+    recent: int = RECENT
+    warm_up: int = 0
     seeds: int = 1
 
     @property
     def name(self) -> str:
         """As in tables and JSON."""
         loads = "redrawn" if self.step is None else f"walk{100.0 * self.step:.0f}%"
-        stops = "" if self.stop_share else "-stops-free"
-        return f"{self.case.name}/churn/{self.form}/{loads}{stops}"
+        alone = "" if self.recent else "-starts-alone"
+        return f"{self.case.name}/churn/{self.form}/{loads}{alone}"
 
     def loads(self, pools: int) -> Iterator[Floats]:
-        """Factors on the pools' mean loads, cycle by cycle."""
+        """Factors on the pools' mean loads, cycle by cycle, those of the warm-up first."""
         now = np.ones(pools)
-        for cycle in range(self.cycles + 1):
+        for cycle in range(self.warm_up + self.cycles + 1):
             dice = np.random.default_rng([cycle, 77])
             if self.step is None:
                 yield dice.uniform(1.0 - SPREAD, 1.0 + SPREAD, pools)
@@ -106,11 +111,18 @@ def frontier_of(drift: Drift, seed: int | None = None) -> dict[str, dict[str, fl
     seeds = range(drift.seeds) if seed is None else (seed,)
     fleets = [drawn(drift.case, number) for number in seeds]
     kinds = len(fleets[0].kinds)
-    free = [churn_of(fleet, drift, np.zeros(kinds)) for fleet in fleets]
+    steps = [steps_of(fleet, drift, np.zeros(kinds)) for fleet in fleets]
+    free = [churn_of(fleet, of_fleet[drift.warm_up :]) for fleet, of_fleet in zip(fleets, steps, strict=True)]
     costs = {f"{cost:.0f}W": np.full(kinds, cost) for cost in drift.costs_w}
     if drift.form is Form.EQUAL:
         costs[LOADING] = loading_w(fleets[0].kinds)
-    found = {name: [churn_of(fleet, drift, cost_w) for fleet in fleets] for name, cost_w in costs.items()}
+    found = {
+        name: [
+            churn_of(fleet, steps_of(fleet, drift, cost_w, of_fleet)[drift.warm_up :])
+            for fleet, of_fleet in zip(fleets, steps, strict=True)
+        ]
+        for name, cost_w in costs.items()
+    }
     figures = {name: _against(free, churns, drift.cycles) for name, churns in found.items()}
     return figures | {WITHIN: _within(figures)}
 
@@ -131,8 +143,9 @@ def _within(figures: Mapping[str, Mapping[str, float | int]]) -> dict[str, float
 def foresight_of(drift: Drift, seed: int, fewer_percent: float = FEWER_PERCENT) -> dict[str, float | int]:
     """The bound on power with so many fewer starts for somebody who knows every load beforehand; equal split."""
     fleet = drawn(drift.case, seed)
-    free = churn_of(fleet, drift, np.zeros(len(fleet.kinds)))
-    first, *later = [fleet.loaded(factors) for factors in drift.loads(len(fleet.lanes))]
+    free = churn_of(fleet, steps_of(fleet, drift, np.zeros(len(fleet.kinds)))[drift.warm_up :])
+    loads = islice(drift.loads(len(fleet.lanes)), drift.warm_up, None)
+    first, *later = [fleet.loaded(factors) for factors in loads]
     running = step(Form.EQUAL, first, {}, np.zeros(len(fleet.kinds)), drift.engine).running
     most = free.starts * drift.cycles * (1.0 - fewer_percent / 100.0)
     least_w = least_power_w(later, running, most)
@@ -166,24 +179,32 @@ def _fewer_percent(free: Churn, found: Churn) -> float:
     return 100.0 * (1.0 - found.starts / max(free.starts, 1e-9))
 
 
-def churn_of(fleet: Fleet, drift: Drift, start_w: Floats) -> Churn:
-    """Means over the cycles after the first, of which every instance is a start whatever is decided.
+def steps_of(fleet: Fleet, drift: Drift, start_w: Floats, free: Sequence[Step] = ()) -> list[Step]:
+    """Cycle by cycle, what is decided with what runs by then.
 
     Args:
         start_w: cost of a start by kind, in watts over a cycle.
+        free: the same cycles where a start costs nothing; of them only those up to the cycle at hand are looked at.
     """
-    of_kind_w = loading_w(fleet.kinds)
+    steps: list[Step] = []
     running: Running = {}
-    starts, shed, serving, loading = 0, 0.0, [], []
-    for factors in drift.loads(len(fleet.lanes)):
-        loaded = fleet.loaded(factors)
-        now = step(drift.form, loaded, running, start_w, drift.engine, stop_share=drift.stop_share)
-        if running:
-            started = begun(running, now.running)
-            starts += sum(started.values())
-            shed += now.shed
-            loading.append(sum(number * float(of_kind_w[kind]) for kind, number in started.items()))
-            serving.append(now.watts)
-        running = now.running
-    cycles = drift.cycles
-    return Churn(starts / cycles, shed / cycles, math.fsum(serving) / cycles, math.fsum(loading) / cycles)
+    for cycle, factors in enumerate(drift.loads(len(fleet.lanes))):
+        seen = free[: cycle + 1][max(0, cycle + 1 - drift.recent) :]
+        wanted = Wanted([before.running for before in seen], LATER_SHARE)
+        steps.append(step(drift.form, fleet.loaded(factors), running, start_w, drift.engine, wanted))
+        running = steps[-1].running
+    return steps
+
+
+def churn_of(fleet: Fleet, steps: Sequence[Step]) -> Churn:
+    """Means over the cycles after the first, of which every instance is a start whatever is decided."""
+    of_kind_w = loading_w(fleet.kinds)
+    started = [begun(before.running, now.running) for before, now in pairwise(steps)]
+    cycles = len(started)
+    return Churn(
+        starts=sum(sum(by_kind.values()) for by_kind in started) / cycles,
+        shed=math.fsum(now.shed for now in steps[1:]) / cycles,
+        serving_w=math.fsum(now.watts for now in steps[1:]) / cycles,
+        loading_w=math.fsum(n * float(of_kind_w[k]) for by_kind in started for k, n in by_kind.items())
+        / cycles,
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def fewest_of(drift: Drift, seed: int) -> dict[str, float | int]:
     starts, free_starts, proven = 0, 0, 0
     watts: list[float] = []
     free_watts: list[float] = []
-    for factors in drift.loads(len(fleet.lanes)):
+    for factors in islice(drift.loads(len(fleet.lanes)), drift.warm_up, None):
         loaded = fleet.loaded(factors)
         least = solve(equal(loaded), time_limit_s=LONG_S)
         before, free = free, running_of(equal(loaded), least)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -20,6 +21,21 @@ Running = Mapping[str, Mapping[int, int]]
 """Instances by kind that each pool runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted later, each as likely as any other; a start costs that share of one now then."""
+
+    later: Sequence[Running] = ()
+    share: float = 1.0
+
+    def of(self, pool: str) -> list[Mapping[int, int]]:
+        """By kind, of one pool."""
+        return [running[pool] for running in self.later]
+
+
+NOTHING_WANTED = Wanted()
+
+
 class Form(StrEnum):
     """What the suite asks of an engine."""
 
@@ -33,17 +49,30 @@ class Form(StrEnum):
     """Every second pool filled, the others split equally; power affine; whole nodes that both share."""
 
 
-def equal(fleet: Fleet, running: Running | None = None, start_w: Floats | None = None) -> Problem:
+def equal(
+    fleet: Fleet,
+    running: Running | None = None,
+    start_w: Floats | None = None,
+    wanted: Wanted = NOTHING_WANTED,
+) -> Problem:
     """Every (kind, clock) with the fewest instances that carry the load; more never cost less.
 
     Args:
         running: instances that need not be started; without it nothing runs.
         start_w: cost of one instance start, by kind; nothing unless given.
+        wanted: later on.
     """
     running = running or {}
     cost_w = np.zeros(len(fleet.kinds)) if start_w is None else start_w
     pools = tuple(
-        _block(n, _least_count(n.capacity), 1.0, running.get(n.key, {}), cost_w) for n in fleet.lanes
+        _switched(
+            _block(n, _least_count(n.capacity), 1.0),
+            running.get(n.key, {}),
+            cost_w,
+            wanted.of(n.key),
+            wanted.share,
+        )
+        for n in fleet.lanes
     )
     return Problem(fleet.kinds, pools, _whole_nodes(fleet))
 
@@ -51,13 +80,7 @@ def equal(fleet: Fleet, running: Running | None = None, start_w: Floats | None =
 def concave(fleet: Fleet) -> Problem:
     """Power idle + dynamic x utilisation^exponent; N+1 at the highest clock; about a third of nodes partly taken."""
     pools = tuple(
-        _block(
-            n,
-            np.maximum(_least_count(n.capacity), _redundant_count(n)),
-            exponent,
-            {},
-            np.zeros(len(fleet.kinds)),
-        )
+        _block(n, np.maximum(_least_count(n.capacity), _redundant_count(n)), exponent)
         for n, exponent in zip(fleet.lanes, fleet.exponent.tolist(), strict=True)
     )
     names = sorted({kind.accelerator for kind in fleet.kinds})
@@ -103,14 +126,10 @@ def _redundant_count(lane: Lane) -> Ints:
     return _least_count(most[lane.kind]) + 1
 
 
-def _block(
-    lane: Lane, count: Ints, exponent: float, running: Mapping[int, int], start_w: Floats
-) -> PoolBlock:
+def _block(lane: Lane, count: Ints, exponent: float) -> PoolBlock:
     """Items with their counts, count 0 first."""
     used = np.minimum(1.0, 1.0 / (count * lane.capacity))
     watts = count * (lane.idle_w + (lane.full_w - lane.idle_w) * used**exponent)
-    present = np.array([running.get(kind, 0) for kind in range(int(lane.kind.max()) + 1)])
-    starts = np.maximum(0, count - present[lane.kind])
     return PoolBlock(
         key=lane.key,
         weight=1.0,
@@ -119,5 +138,25 @@ def _block(
         clock_mhz=np.concatenate([[0], lane.clock_mhz]),
         watts=np.concatenate([[0.0], watts]),
         served=np.concatenate([[0.0], np.ones(len(lane))]),
-        switch_w=np.concatenate([[0.0], start_w[lane.kind] * starts]),
+        switch_w=np.zeros(1 + len(lane)),
     )
+
+
+def _switched(
+    pool: PoolBlock,
+    running: Mapping[int, int],
+    start_w: Floats,
+    wanted: Sequence[Mapping[int, int]],
+    share: float,
+) -> PoolBlock:
+    """The same with what each option starts now, and what it leaves to be started later on average."""
+
+    def of_kinds(counts: Mapping[int, int]) -> Ints:
+        return np.array([counts.get(kind, 0) for kind in range(len(start_w))], dtype=np.int64)
+
+    each_w = start_w[pool.kind]
+    switch_w = each_w * np.maximum(0, pool.count - of_kinds(running)[pool.kind])
+    for later in map(of_kinds, wanted):
+        kept_w = each_w * np.minimum(pool.count, later[pool.kind])
+        switch_w = switch_w + share * (float(start_w @ later) - kept_w) / len(wanted)
+    return replace(pool, switch_w=switch_w)

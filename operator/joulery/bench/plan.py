@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from joulery.bench.churn import Drift
+from joulery.bench.churn import RECENT, Drift
 from joulery.bench.forms import Form
 from joulery.bench.measure import Task
 from joulery.bench.suite import Case
@@ -50,9 +50,9 @@ FULL = (
 )
 
 # Watts per start round where lanes that fill reach the target.
-FILL_COSTS_W = (35.0, 45.0, 55.0, 60.0, 65.0, 85.0)
-# The same where giving up an instance costs nothing, beside it.
-STOPS_FREE_COSTS_W = (70.0, 80.0, 90.0)
+FILL_COSTS_W = (60.0, 80.0, 90.0, 95.0, 100.0, 110.0)
+# The same where nothing is awaited, beside it.
+ALONE_COSTS_W = (70.0, 80.0, 90.0)
 
 # Where pools of both kinds share GPUs, beside the rows of each kind alone.
 MIXED_CASES = (Case(100, 2, 80),)
@@ -86,15 +86,18 @@ def drifts(*, is_full: bool) -> tuple[Drift, ...]:
     case = Case(100, 2, 80)
     if not is_full:
         few, form = (50.0, 100.0), Form.FILL
-        return Drift(case, 6, (55.0, 60.0), form=form), Drift(case, 6, few), Drift(case, 6, few, step=0.05)
+        return Drift(case, 6, (90.0, 95.0), form=form), Drift(case, 6, few), Drift(case, 6, few, step=0.05)
     loose = Case(100, 2, 80, LOOSE)
     return (
         # Twice as many fleets as the costs were found with.
-        Drift(case, 25, FILL_COSTS_W, form=Form.FILL, seeds=20),
-        Drift(case, 25, STOPS_FREE_COSTS_W, form=Form.FILL, stop_share=0.0, seeds=10),
-        *(Drift(case, 25, FILL_COSTS_W, step, form=Form.FILL, seeds=5) for step in (0.05, 0.10)),
-        *(Drift(case, 25, step=step) for step in (None, 0.02, 0.05, 0.10)),
-        *(Drift(loose, 25, step=step) for step in (None, 0.05)),
+        Drift(case, 25, FILL_COSTS_W, form=Form.FILL, seeds=20, warm_up=RECENT),
+        Drift(case, 25, ALONE_COSTS_W, form=Form.FILL, seeds=10, warm_up=RECENT, recent=0),
+        *(
+            Drift(case, 25, FILL_COSTS_W, step, form=Form.FILL, seeds=5, warm_up=RECENT)
+            for step in (0.05, 0.10)
+        ),
+        *(Drift(case, 25, step=step, warm_up=RECENT) for step in (None, 0.02, 0.05, 0.10)),
+        *(Drift(loose, 25, step=step, warm_up=RECENT) for step in (None, 0.05)),
     )
 
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from joulery.bench.forms import Form, Running, equal, fill
+from joulery.bench.forms import NOTHING_WANTED, Form, Running, Wanted, equal, fill
 from joulery.bench.suite import Fleet
+from joulery.optimizer.fill.awaited import awaited_of
 from joulery.optimizer.fill.plan import Group, switching_w
 from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.problem import Floats, Problem
@@ -33,23 +34,22 @@ def step(
     running: Running,
     start_w: Floats,
     engine: str = AUTO,
-    *,
-    stop_share: float = 0.0,
+    wanted: Wanted = NOTHING_WANTED,
 ) -> Step:
     """The plan of a cycle.
 
     Args:
         running: by pool; nothing before the first cycle, whose starts are free.
         start_w: cost of a start by kind, watts over the cycle; lanes that fill have one for all, the highest.
-        stop_share: of that, for an instance that is given up; of lanes that fill.
+        wanted: later on.
 
     Raises:
         ValueError: lanes that fill are refused.
     """
     start_w = start_w if running else 0.0 * start_w
     if form is not Form.FILL:
-        return _split_equally(equal(fleet, running, start_w), engine)
-    return _filled(fleet, running, float(start_w.max()), stop_share)
+        return _split_equally(equal(fleet, running, start_w, wanted), engine)
+    return _filled(fleet, running, float(start_w.max()), wanted)
 
 
 def begun(before: Running, now: Running) -> Mapping[int, int]:
@@ -77,14 +77,14 @@ def _watts(problem: Problem, solution: Solution) -> float:
     return sum(float(p.watts[o]) for p, o in pairs)
 
 
-def _filled(fleet: Fleet, running: Running, start_w: float, stop_share: float) -> Step:
+def _filled(fleet: Fleet, running: Running, start_w: float, wanted: Wanted) -> Step:
     problem = fill(fleet)
     lanes = tuple(
         replace(
             lane,
             start_w=start_w,
-            stop_w=stop_share * start_w,
             running=tuple(sorted(running.get(lane.key, {}).items())),
+            awaited=awaited_of(wanted.of(lane.key), wanted.share * start_w),
         )
         for lane in problem.lanes
     )

@@ -9,11 +9,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from joulery.bench.churn import LOADING, WITHIN, Drift, foresight_of, frontier_of, loading_w
+from joulery.bench.churn import LOADING, WITHIN, Drift, foresight_of, frontier_of, loading_w, steps_of
 from joulery.bench.deadline import overshoot_of
 from joulery.bench.fewest import fewest, fewest_of, starts_of, with_starts
 from joulery.bench.foresight import least_power_w, ways_of
-from joulery.bench.forms import Form, equal
+from joulery.bench.forms import Form, Running, Wanted, equal
 from joulery.bench.plan import drifts
 from joulery.bench.step import begun, running_of, step
 from joulery.bench.suite import Case, drawn
@@ -41,17 +41,48 @@ def test_lanes_that_fill_start_less_for_a_cost_and_keep_what_runs_of_each_kind()
     assert found["100W"]["morePowerPercent"] > 0.0
 
 
-def test_an_instance_that_costs_something_to_give_up_is_kept_more_often() -> None:
+@pytest.mark.parametrize("form", [Form.EQUAL, Form.FILL])
+def test_what_was_wanted_of_late_is_kept_while_loads_are_low(form: Form) -> None:
     fleet = drawn(CASE, 1)
-    start_w = np.full(len(fleet.kinds), 60.0)
-    before = step(Form.FILL, fleet, {}, start_w).running
-    fewer = fleet.loaded(np.full(len(fleet.lanes), 0.5))
+    start_w = np.full(len(fleet.kinds), 20.0)
+    before = step(form, fleet, {}, start_w).running
+    low = fleet.loaded(np.full(len(fleet.lanes), 0.5))
+    of_low = step(form, low, {}, start_w).running
     given_up = [
-        sum(begun(step(Form.FILL, fewer, before, start_w, stop_share=share).running, before).values())
-        for share in (0.0, 0.5, 4.0)
+        sum(begun(step(form, low, before, start_w, wanted=Wanted(wanted)).running, before).values())
+        for wanted in ((), (before, of_low), (before,))
     ]
-    assert given_up[0] >= given_up[1] > given_up[2] == 0
-    assert "stops-free" in Drift(CASE, 4, form=Form.FILL, stop_share=0.0).name
+    assert given_up[0] >= given_up[1] >= given_up[2]
+    assert given_up[0] > given_up[2]
+    dear = step(form, low, before, 50.0 * start_w, wanted=Wanted([before])).running
+    assert form is Form.EQUAL or not sum(begun(dear, before).values())
+    assert "starts-alone" in Drift(CASE, 4, form=form, recent=0).name
+
+
+def test_only_cycles_up_to_the_one_at_hand_tell_what_is_wanted_later() -> None:
+    drift = Drift(Case(40, 2, 12), 6, (), form=Form.FILL)
+    fleet = drawn(drift.case, 1)
+    start_w = np.full(len(fleet.kinds), 80.0)
+    free = steps_of(fleet, drift, 0.0 * start_w)
+    told = steps_of(fleet, drift, start_w, free)
+    assert steps_of(fleet, drift, start_w, [*free[:3], free[0], free[0]])[:3] == told[:3]
+    assert told != steps_of(fleet, replace(drift, recent=0), start_w, free)
+
+
+def test_an_option_leaves_to_be_started_later_what_it_has_not_of_what_is_wanted() -> None:
+    fleet = drawn(CASE, 1)
+    key, start_w = fleet.lanes[0].key, np.arange(1.0, 1.0 + len(fleet.kinds))
+    nothing: Running = {lane.key: {} for lane in fleet.lanes}
+    wanted: list[Running] = [{**nothing, key: {0: 4}}, {**nothing, key: {1: 2}}]
+    pool, plain = (
+        equal(fleet, nothing, start_w, later).pools[0] for later in (Wanted(wanted, 0.5), Wanted())
+    )
+    for option in range(len(pool)):
+        kind, count = int(pool.kind[option]), int(pool.count[option])
+        later_w = [
+            start_w[k] * max(0, number - (count if k == kind else 0)) for k, number in ((0, 4), (1, 2))
+        ]
+        assert pool.switch_w[option] - plain.switch_w[option] == pytest.approx(sum(later_w) / 4)
 
 
 def test_watts_of_a_step_are_those_of_what_serves_without_what_starts_cost() -> None:
@@ -190,3 +221,15 @@ def test_every_plan_of_the_deadline_bench_is_checked(form: Form) -> None:
     assert found["solves"] == 8
     assert found["plansRefused"] == 0
     assert 0.0 <= found["overshootP50CpuMilliseconds"] <= found["overshootMaxCpuMilliseconds"]
+
+
+def test_cycles_of_the_warm_up_count_for_what_is_known_but_not_as_starts() -> None:
+    drift = Drift(CASE, 3, (60.0,), form=Form.FILL)
+    warm = replace(drift, warm_up=2, cycles=1)
+    pairs = zip(drift.loads(4), warm.loads(4), strict=True)
+    assert all((one == other).all() for one, other in pairs)
+    fleet = drawn(CASE, 1)
+    steps = steps_of(fleet, warm, np.zeros(len(fleet.kinds)))
+    found = frontier_of(warm, seed=1)["60W"]
+    assert found["startsPerCycleAtNoCost"] == sum(begun(steps[2].running, steps[3].running).values())
+    assert foresight_of(replace(warm, form=Form.EQUAL), 1)["cycles"] == 1

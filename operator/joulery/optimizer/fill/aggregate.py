@@ -198,16 +198,17 @@ def _add_asked(table: LaneTable, model: Model, lane: int, share: int, of_lane: d
 
 
 def _add_switching(table: LaneTable, model: Model, lane: int, of_lane: dict[int, int]) -> list[int]:
-    """Starts and stops where they cost something or are limited; the columns of starts."""
-    rules = table.rules
-    if not (table.has_limited_starts or rules.start[lane] or rules.stop[lane]):
+    """Starts where they cost something or are limited, and what is awaited; the columns of starts."""
+    rules, awaited = table.rules, table.rules.awaited_at[lane]
+    if not (table.has_limited_starts or rules.start[lane] or awaited[0] < awaited[-1]):
         return []
     starts = []
     for kind, column in of_lane.items():
         present = float(rules.running[lane, kind])
         up = model.column(float(rules.start[lane]), highspy.kHighsInf)
-        down = model.column(float(rules.stop[lane]), highspy.kHighsInf)
         model.row([(up, 1.0), (column, -1.0)], -present)
-        model.row([(down, 1.0), (column, 1.0)], present)
+        for entry in range(awaited[kind], awaited[kind + 1]):
+            short = model.column(float(rules.short[entry]), highspy.kHighsInf)
+            model.row([(short, 1.0), (column, 1.0)], float(rules.awaited[entry]))
         starts.append(up)
     return starts

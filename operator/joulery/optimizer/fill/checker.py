@@ -107,10 +107,9 @@ def _instances(lane: Lane, groups: tuple[Group, ...]) -> Counter[int]:
 
 
 def _switching_w(lane: Lane, groups: tuple[Group, ...]) -> float:
-    if not (lane.start_w or lane.stop_w):
-        return 0.0
     have, want = Counter(dict(lane.running)), _instances(lane, groups)
-    return lane.start_w * (want - have).total() + lane.stop_w * (have - want).total()
+    short_w = math.fsum(w.short_w * max(0, w.instances - want[w.kind]) for w in lane.awaited)
+    return lane.start_w * (want - have).total() + short_w
 
 
 def _all_instances(problem: LaneProblem, plan: LanePlan) -> Counter[int]:

@@ -69,8 +69,10 @@ def _rule_faults(lane: Lane, kinds: int) -> Iterator[str]:
         yield f"lane {lane.key}: fewest and lost instances must not be negative"
     if not 0.0 <= lane.weight < math.inf:
         yield f"lane {lane.key}: weight {lane.weight}; it must be finite and not negative"
-    if not all(0.0 <= watts < math.inf for watts in (lane.start_w, lane.stop_w)):
-        yield f"lane {lane.key}: costs of starts and stops must be finite and not negative"
+    if not all(0.0 <= watts < math.inf for watts in (lane.start_w, *(w.short_w for w in lane.awaited))):
+        yield f"lane {lane.key}: costs of starts and of what is awaited must be finite and not negative"
+    if not all(0 <= wanted.kind < kinds and wanted.instances >= 0 for wanted in lane.awaited):
+        yield f"lane {lane.key}: what is awaited names a kind outside 0..{kinds - 1} or fewer than no instances"
     if not all(0 <= kind < kinds and instances >= 0 for kind, instances in lane.running):
         yield f"lane {lane.key}: what runs names a kind outside 0..{kinds - 1} or fewer than no instances"
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from joulery.optimizer.fill.kernel_greed import Alone, Flat, Taken, alone, new_alone, new_taken, take_turns
 from joulery.optimizer.fill.kernel_rules import Rules
-from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import Group, LanePlan, starts_of, switching_w, written
+from joulery.optimizer.fill.rules import rules_of
 from joulery.optimizer.packing import PackingRows, packing_rows
 from joulery.optimizer.problem import Floats, Ints
 from joulery.optimizer.solution import Shortage, SolveStatus
@@ -93,7 +94,7 @@ def queued(problem: LaneProblem) -> Queue:
         np.concatenate([lane.idle_w for lane in lanes]),
         np.concatenate([lane.full_w for lane in lanes]),
     )
-    rules = rules_of(lanes, len(problem.kinds))
+    rules = rules_of(lanes, len(problem.kinds), unit_w=1.0)
     found = new_alone(len(lanes), len(problem.kinds))
     alone(flat, rules, found)
     rank = np.unique([-lane.weight for lane in lanes], return_inverse=True)[1].astype(np.int64)
@@ -109,21 +110,6 @@ def _wanted_gpus(found: Alone, gpus: Ints) -> Ints:
     wanted = found.cost.argmin(axis=1)
     taken: Ints = found.number[np.arange(len(wanted)), wanted] * gpus[wanted]
     return taken
-
-
-def rules_of(lanes: list[Lane], kinds: int) -> Rules:
-    """What lanes ask of their instances, in watts."""
-    running = np.zeros((len(lanes), kinds), dtype=np.int64)
-    for place, lane in enumerate(lanes):
-        for kind, instances in lane.running:
-            running[place, kind] = instances
-    return Rules(
-        np.array([lane.fewest for lane in lanes], dtype=np.int64),
-        np.array([lane.lost for lane in lanes], dtype=np.int64),
-        np.array([lane.start_w for lane in lanes]),
-        np.array([lane.stop_w for lane in lanes]),
-        running,
-    )
 
 
 def by_greed(queue: Queue, slots: Ints, most_starts: int | None) -> Greed:

@@ -30,13 +30,22 @@ LEAST_SERVED, ROUNDING = 1e-6, 1e-9
 
 
 class Rules(NamedTuple):
-    """By lane: fewest instances, instances that may be lost, cost per start and stop, `[lane, kind]` that run."""
+    """What lanes ask of their instances.
+
+    Attributes:
+        fewest: by lane, as are `lost` instances and the cost of a `start`.
+        running: `[lane, kind]`.
+        awaited_at: `[lane, kind and one past the last]`, first of its entries in `awaited` and `short`.
+        awaited: instances wanted later; each fewer costs `short`.
+    """
 
     fewest: Ints
     lost: Ints
     start: Floats
-    stop: Floats
     running: Ints
+    awaited_at: Ints
+    awaited: Ints
+    short: Floats
 
 
 class Credit(NamedTuple):
@@ -47,22 +56,30 @@ class Credit(NamedTuple):
 
 
 @compiled
-def switching(rules: Rules, lane: int, counts: Ints) -> float:
-    """Cost of getting to these counts from what runs."""
-    total = 0.0
-    for kind in range(len(counts)):
-        more = counts[kind] - rules.running[lane, kind]
-        total += rules.start[lane] * max(0, more) + rules.stop[lane] * max(0, -more)
-    return total
-
-
-@compiled
 def starts_of(rules: Rules, lane: int, counts: Ints) -> int:
     """Instances of these counts that do not run yet."""
     total = 0
     for kind in range(len(counts)):
         total += max(0, counts[kind] - rules.running[lane, kind])
     return total
+
+
+@compiled
+def switching(rules: Rules, lane: int, counts: Ints) -> float:
+    """Cost of getting to these counts from what runs, and from them to what is wanted later."""
+    total: float = rules.start[lane] * starts_of(rules, lane, counts)
+    for kind in range(len(counts)):
+        for entry in range(rules.awaited_at[lane, kind], rules.awaited_at[lane, kind + 1]):
+            total += rules.short[entry] * max(0, rules.awaited[entry] - counts[kind])
+    return total
+
+
+@compiled
+def switches(rules: Rules, lane: Ints, counts: Ints, starts: Ints, cost: Floats) -> None:
+    """Write the starts of several configurations, and what `switching` says of them."""
+    for place in range(len(lane)):
+        starts[place] = starts_of(rules, lane[place], counts[place])
+        cost[place] = switching(rules, lane[place], counts[place])
 
 
 @compiled

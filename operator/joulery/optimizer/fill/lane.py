@@ -11,6 +11,19 @@ from dataclasses import dataclass
 from joulery.optimizer.problem import Floats, GpuQuota, Ints, Kind, PoolBlock, Problem, Supply
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Instances of a kind that are wanted later: each that is missing then costs `short_w`, watts over the horizon.
+
+    Those of one kind add up: what is likely wanted weighs more than what may be. What must not be given up lightly
+    is awaited as it runs.
+    """
+
+    kind: int
+    instances: int
+    short_w: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lane:
     """What one instance can be, as parallel arrays of one length.
@@ -25,8 +38,8 @@ class Lane:
         fewest: instances, also without load.
         lost: instances that may be lost, whichever; the others carry the load at their kinds' highest clocks.
         start_w: cost of an instance that does not run yet, in watts over the horizon.
-        stop_w: cost of one that runs and is given up.
         running: `(kind, instances)` that run now.
+        awaited: what is wanted later, so that what a plan leaves out of it has to be started then.
         weight: priority; a lane of higher weight is shed last, strictly. What is served keeps the rules above.
     """
 
@@ -39,8 +52,8 @@ class Lane:
     fewest: int = 1
     lost: int = 0
     start_w: float = 0.0
-    stop_w: float = 0.0
     running: tuple[tuple[int, int], ...] = ()
+    awaited: tuple[Awaited, ...] = ()
     weight: float = 1.0
 
     def __len__(self) -> int:

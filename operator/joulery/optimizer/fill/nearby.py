@@ -13,7 +13,6 @@ from joulery.optimizer.fill.kernel_all_nearby import NO_SPACE, Listed, list_near
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, new_room
-from joulery.optimizer.fill.kernel_rules import Rules
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.problem import Floats, Ints
 
@@ -89,7 +88,13 @@ def _between(lanes: Lanes, part: slice) -> Lanes:
             idle_item=hulls.idle_item[part],
             most=hulls.most[part],
         ),
-        Rules(rules.fewest[part], rules.lost[part], rules.start[part], rules.stop[part], rules.running[part]),
+        rules._replace(
+            fewest=rules.fewest[part],
+            lost=rules.lost[part],
+            start=rules.start[part],
+            running=rules.running[part],
+            awaited_at=rules.awaited_at[part],
+        ),
         lanes.cost,
     )
 

@@ -140,11 +140,15 @@ def all_switching_w(problem: LaneProblem, plan: LanePlan) -> float:
 
 
 def switching_w(problem: LaneProblem, lane: Lane, groups: tuple[Group, ...]) -> float:
-    """Cost of getting from what a lane runs to a plan."""
-    if not (lane.start_w or lane.stop_w):
+    """Cost of getting from what a lane runs to a plan, and from there to what is wanted later."""
+    if not (lane.start_w or lane.awaited):
         return 0.0
-    more = _more(problem, lane, groups)
-    return sum(lane.start_w * max(0, n) + lane.stop_w * max(0, -n) for n in more)
+    more, running = _more(problem, lane, groups), dict(lane.running)
+    started_w = sum(lane.start_w * max(0, n) for n in more)
+    return started_w + sum(
+        wanted.short_w * max(0, wanted.instances - running.get(wanted.kind, 0) - more[wanted.kind])
+        for wanted in lane.awaited
+    )
 
 
 def starts_of(problem: LaneProblem, plan: LanePlan) -> int:

@@ -11,10 +11,11 @@ from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PART
 from joulery.optimizer.fill.kernel_envelope import envelopes
 from joulery.optimizer.fill.kernel_hull import Hulls, fill_hulls
 from joulery.optimizer.fill.kernel_nearby import Lanes
-from joulery.optimizer.fill.kernel_rules import Rules
-from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.kernel_rules import Rules, switches
+from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import Group
 from joulery.optimizer.fill.pools import PoolColumns, pool_columns
+from joulery.optimizer.fill.rules import rules_of
 from joulery.optimizer.nodes import Nodes, nodes_of
 from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows, with_starts
 from joulery.optimizer.problem import Floats, Ints
@@ -59,7 +60,7 @@ class LaneTable:
     def has_rules(self) -> bool:
         """Whether any lane asks more of its instances than to carry its load."""
         rules = self.rules
-        is_asked = (rules.fewest > 1).any() or rules.lost.any() or rules.start.any() or rules.stop.any()
+        is_asked = (rules.fewest > 1).any() or rules.lost.any() or rules.start.any() or len(rules.awaited) > 0
         return bool(is_asked or self.has_limited_starts)
 
     @property
@@ -148,7 +149,7 @@ def lay_out(problem: LaneProblem) -> LaneTable:
     if problem.max_starts is not None:
         rows = with_starts(rows, problem.max_starts)
     items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
-    asked = _rules(problem, lanes, unit_w)
+    asked = rules_of(lanes, kinds, unit_w)
     full_cost = items.idle + items.slope * items.capacity
     searched = Lanes(items, _hulls(kind_at, items, full_cost), asked, full_cost)
     pools = None if options is None else pool_columns(options, rows, unit_w)
@@ -160,20 +161,6 @@ def _unit_w(least_w: Floats, options: OptionTable | None) -> float:
     if options is not None:
         least_w = np.append(least_w, options.cost_w[cheapest_full(options)])
     return float(least_w.mean()) or 1.0
-
-
-def _rules(problem: LaneProblem, lanes: list[Lane], unit_w: float) -> Rules:
-    running = np.zeros((len(lanes), len(problem.kinds)), dtype=np.int64)
-    for place, lane in enumerate(lanes):
-        for kind, instances in lane.running:
-            running[place, kind] = instances
-    return Rules(
-        np.array([lane.fewest for lane in lanes], dtype=np.int64),
-        np.array([lane.lost for lane in lanes], dtype=np.int64),
-        np.array([lane.start_w for lane in lanes]) / unit_w,
-        np.array([lane.stop_w for lane in lanes]) / unit_w,
-        running,
-    )
 
 
 def _hulls(kind_at: Ints, items: Items, full_cost: Floats) -> Hulls:
@@ -201,7 +188,7 @@ def _order(owner: Ints, kind: Ints, capacity: Floats) -> Ints | slice:
 
 
 def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
-    """Costs and use of recipes, getting there included."""
+    """Costs and use of recipes, switching included."""
     count, item, is_full = entries(recipes)
     items = table.items
     load = np.where(is_full, items.capacity[item], 0.0)
@@ -212,21 +199,21 @@ def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     per_instance = table.rows.per_instance
     use = np.einsum("ce,cer->cr", count, per_instance[items.kind[item]]) + per_instance[items.kind[partial]]
     if table.has_rules:
-        rules = table.rules
-        starts, stops = _switches(rules, lane, items.kind[item], count, items.kind[partial])
-        cost = cost + rules.start[lane] * starts + rules.stop[lane] * stops
+        counts = _counts(len(per_instance), items.kind[item], count, items.kind[partial])
+        starts, switching = np.zeros(len(lane), dtype=np.int64), np.zeros(len(lane))
+        switches(table.rules, lane, counts, starts, switching)
+        cost = cost + switching
         if table.has_limited_starts:
             use[:, -1] = starts
     return Configured(lane, recipes, cost, use.astype(np.float64), cost)
 
 
-def _switches(rules: Rules, lane: Ints, kind: Ints, count: Ints, partial: Ints) -> tuple[Ints, Ints]:
-    """Instances that are started and stopped."""
-    counts = np.zeros((len(lane), rules.running.shape[1]), dtype=np.int64)
-    np.add.at(counts, (np.arange(len(lane))[:, None], kind), count)
-    np.add.at(counts, (np.arange(len(lane)), partial), 1)
-    more = counts - rules.running[lane]
-    return np.maximum(more, 0).sum(axis=1), np.maximum(-more, 0).sum(axis=1)
+def _counts(kinds: int, kind: Ints, count: Ints, partial: Ints) -> Ints:
+    """Instances by kind of each recipe."""
+    counts = np.zeros((len(kind), kinds), dtype=np.int64)
+    np.add.at(counts, (np.arange(len(kind))[:, None], kind), count)
+    np.add.at(counts, (np.arange(len(kind)), partial), 1)
+    return counts
 
 
 def entries(recipes: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:

@@ -2,7 +2,7 @@
 
 fewest     sum of n >= fewest
 lost       for one kind j:  sum of n min(C_k, C_j) >= (1 + s C_j) q_j,  sum of q_j >= 1       (see `kernel_rules`)
-switching  up_k >= n_k - running_k,  down_k >= running_k - n_k
+switching  up_k >= n_k - running_k,  short_a >= instances_a - n_k of every a that is awaited of kind k
 starts     sum of up <= most, with those of pools
 """
 
@@ -60,7 +60,7 @@ def rule_rows(
             _add_fewest(rows, lane, places, loads)
         if lane.lost:
             _add_lost(rows, lane, places, loads)
-        if lane.start_w or lane.stop_w or problem.max_starts is not None:
+        if lane.start_w or lane.awaited or problem.max_starts is not None:
             starts += [(up, 1.0) for up in _add_switching(rows, lane, places, len(problem.kinds), unit_w)]
     return rows, starts
 
@@ -101,14 +101,15 @@ def _add_lost(rows: Rows, lane: Lane, places: list[int], loads: int | None) -> N
 
 
 def _add_switching(rows: Rows, lane: Lane, places: list[int], kinds: int, unit_w: float) -> list[int]:
-    """Rows of starts and stops; returns the columns of starts."""
+    """Rows of starts and of what is awaited; returns the columns of starts."""
     running, starts = dict(lane.running), []
     for kind in range(kinds):
         of_kind = [place for place, k in zip(places, lane.kind.tolist(), strict=True) if k == kind]
         up = rows.column(lane.start_w / unit_w, is_whole=False)
-        down = rows.column(lane.stop_w / unit_w, is_whole=False)
-        present = float(running.get(kind, 0))
-        rows.add([(up, 1.0), *((place, -1.0) for place in of_kind)], -present)
-        rows.add([(down, 1.0), *((place, 1.0) for place in of_kind)], present)
+        rows.add([(up, 1.0), *((place, -1.0) for place in of_kind)], -float(running.get(kind, 0)))
         starts.append(up)
+        for wanted in lane.awaited:
+            if wanted.kind == kind:
+                short = rows.column(wanted.short_w / unit_w, is_whole=False)
+                rows.add([(short, 1.0), *((place, 1.0) for place in of_kind)], float(wanted.instances))
     return starts

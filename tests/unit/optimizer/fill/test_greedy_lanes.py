@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joulery.bench.forms import fill
 from joulery.bench.suite import Case, drawn
 from joulery.optimizer.fill.checker import check_lanes
-from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.lane import Awaited, Lane, LaneProblem
 from joulery.optimizer.fill.plan import Group
 from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.problem import Kind, supply_of
@@ -41,8 +41,8 @@ def ruled(problem: LaneProblem, seed: int) -> LaneProblem:
             fewest=int(rng.integers(0, 4)),
             lost=int(rng.integers(0, 3)),
             start_w=float(rng.integers(0, 2) * 80),
-            stop_w=float(rng.integers(0, 2) * 20),
             running=((int(rng.integers(0, len(problem.kinds))), int(rng.integers(0, 5))),),
+            awaited=(Awaited(int(rng.integers(0, len(problem.kinds))), int(rng.integers(0, 5)), 20.0),),
         )
         for each in problem.lanes
     )

@@ -1,4 +1,4 @@
-"""Fewest instances, instances that may be lost, costs of starts and stops: engine, textbook and trying everything."""
+"""Fewest and lost instances, starts and what is awaited: engine, textbook and trying everything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joulery.bench.forms import fill
 from joulery.bench.suite import Case, drawn
 from joulery.optimizer.fill.checker import check_lanes
-from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.lane import Awaited, Lane, LaneProblem
 from joulery.optimizer.fill.plan import Group, LanePlan, switching_w
 from joulery.optimizer.fill.solve import solve_lanes
 from joulery.optimizer.problem import Kind, Supply, supply_of
@@ -33,8 +33,8 @@ class Asked(TypedDict, total=False):
     fewest: int
     lost: int
     start_w: float
-    stop_w: float
     running: tuple[tuple[int, int], ...]
+    awaited: tuple[Awaited, ...]
 
 
 def asking(lane: Lane, **asked: Unpack[Asked]) -> Lane:
@@ -56,8 +56,16 @@ def random_lane(rng: np.random.Generator, *, fewest: int, lost: int, start_w: fl
         fewest=fewest,
         lost=lost,
         start_w=start_w,
-        stop_w=start_w / 3,
         running=((0, int(rng.integers(0, 3))), (1, int(rng.integers(0, 3)))),
+        awaited=some_awaited(rng, 2, start_w / 3),
+    )
+
+
+def some_awaited(rng: np.random.Generator, kinds: int, most_w: float) -> tuple[Awaited, ...]:
+    """Up to two per kind, in any order."""
+    return tuple(
+        Awaited(int(rng.integers(0, kinds)), int(rng.integers(0, 4)), float(rng.uniform(0.0, most_w)))
+        for _ in range(2 * kinds if most_w else 0)
     )
 
 
@@ -125,7 +133,7 @@ def ruled(problem: LaneProblem, seed: int, room: int, **rules: Unpack[Asked]) ->
 RULES: list[Asked] = [
     {"fewest": 2},
     {"lost": 1},
-    {"start_w": 300.0, "stop_w": 50.0},
+    {"start_w": 300.0, "awaited": (Awaited(1, 2, 50.0), Awaited(0, 1, 400.0), Awaited(1, 1, 90.0))},
     {"fewest": 3, "lost": 1, "start_w": 100.0},
 ]
 
@@ -172,13 +180,16 @@ def test_the_checker_sees_rules_that_are_not_kept() -> None:
     assert any("instances, fewest 90" in fault for fault in broken(problem, plan, fewest=90))
     assert any("with 50 instances lost" in fault for fault in broken(problem, plan, lost=50))
     assert any("cost is" in fault for fault in broken(problem, plan, start_w=10.0))
+    assert any("cost is" in fault for fault in broken(problem, plan, awaited=(Awaited(0, 90, 1.0),)))
 
 
 @pytest.mark.parametrize(
     ("rules", "why"),
     [
         ({"lost": -1}, "lane pool-0000: fewest and lost instances must not be negative"),
-        ({"start_w": float("nan")}, "lane pool-0000: costs of starts and stops must be finite"),
+        ({"start_w": float("nan")}, "lane pool-0000: costs of starts and of what is awaited"),
+        ({"awaited": (Awaited(0, 1, -1.0),)}, "lane pool-0000: costs of starts and of what is awaited must"),
+        ({"awaited": (Awaited(9, 1, 1.0),)}, "lane pool-0000: what is awaited names a kind outside 0..3"),
         ({"running": ((99, 1),)}, "lane pool-0000: what runs names a kind outside 0..3"),
     ],
 )
