@@ -107,6 +107,8 @@ def _instances(lane: Lane, groups: tuple[Group, ...]) -> Counter[int]:
 
 
 def _switching_w(lane: Lane, groups: tuple[Group, ...]) -> float:
+    if not (lane.start_w or lane.awaited):
+        return 0.0
     have, want = Counter(dict(lane.running)), _instances(lane, groups)
     short_w = math.fsum(w.short_w * max(0, w.instances - want[w.kind]) for w in lane.awaited)
     return lane.start_w * (want - have).total() + short_w
@@ -116,7 +118,8 @@ def _all_instances(problem: LaneProblem, plan: LanePlan) -> Counter[int]:
     """Of lanes and pools together, by kind."""
     found: Counter[int] = Counter()
     for lane, groups in zip(problem.lanes, plan.groups, strict=True):
-        found.update(_instances(lane, groups))
+        for group in groups:
+            found[int(lane.kind[group.item])] += group.instances
     for pool, option in zip(problem.pools, plan.options, strict=True):
         found[int(pool.kind[option])] += int(pool.count[option])
     return found

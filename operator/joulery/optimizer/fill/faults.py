@@ -44,9 +44,8 @@ def _items_are_sound(problem: LaneProblem) -> bool:
 
 
 def _has_one_length(lane: Lane) -> bool:
-    number = len(lane)
-    arrays = (lane.clock_mhz, lane.capacity, lane.idle_w, lane.full_w)
-    return number > 0 and all(len(array) == number for array in arrays)
+    clocks, capacities = len(lane.clock_mhz), len(lane.capacity)
+    return 0 < len(lane.kind) == clocks == capacities == len(lane.idle_w) == len(lane.full_w)
 
 
 def _item_fault(lane: Lane, kinds: int) -> str | None:
