@@ -65,8 +65,10 @@ def trading_options(table: OptionTable, among: Ints) -> Ints:
 def _shape(table: OptionTable, options: Ints) -> Ints:
     """A number per (pool, accelerator, size and quota, count, starts), rising in that order: what an option takes."""
     counts = int(table.count.max()) + 1
-    ranks = int(table.kind_rank.max()) + 1
-    shape: Ints = (table.owner[options] * ranks + table.kind_rank[options]) * counts + table.count[options]
+    ranks = int(table.rank_of_kind.max()) + 1
+    shape: Ints = (
+        table.owner[options] * ranks + table.rank_of_kind[table.kind[options]]
+    ) * counts + table.count[options]
     for own in table.extra.T:
         shape = shape * (int(own.max()) + 1) + own[options]
     return shape

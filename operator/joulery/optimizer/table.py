@@ -32,8 +32,7 @@ class OptionTable:
         position: of each pool in the problem.
         start: first option of each pool; `end` is one past its last.
         owner: pool of each option.
-        kind_rank: kinds ordered by accelerator, size and quota; equal kinds share a rank.
-        gpus: GPUs of the whole option.
+        rank_of_kind: kinds ordered by accelerator, size and quota; equal kinds share a rank.
         cost_w: watts plus switching cost.
         most_served: best service that any option of the pool gives, supply aside.
         full: options that serve their pool as well as any other option of it.
@@ -50,10 +49,8 @@ class OptionTable:
     end: Ints
     owner: Ints
     kind: Ints
-    kind_rank: Ints
+    rank_of_kind: Ints
     count: Ints
-    clock_mhz: Ints
-    gpus: Ints
     cost_w: Floats
     served: Floats
     most_served: Floats
@@ -61,6 +58,18 @@ class OptionTable:
     priority: Ints
     extra: Ints
     budget_scale: float
+
+    # Few look at these, and arrays of this size are dear to fill where a plan is due in milliseconds.
+    @property
+    def gpus(self) -> Ints:
+        """GPUs of each whole option."""
+        sizes = np.array([kind.gpus for kind in self.problem.kinds], dtype=np.int64)
+        return sizes[self.kind] * self.count
+
+    @property
+    def clock_mhz(self) -> Ints:
+        """Of all instances of each option."""
+        return np.concatenate([self.problem.pools[p].clock_mhz for p in self.position.tolist()])
 
     def use(self, options: Ints) -> Ints:
         """Groups of GPUs that each of these options takes, and of the rows of options, `[option, row]`."""
@@ -116,7 +125,6 @@ def tabulate(problem: Problem) -> OptionTable:
     count = np.concatenate([pool.count for pool in pools])
     served = np.concatenate([pool.served for pool in pools])
     most_served = np.maximum.reduceat(served, start)
-    sizes = np.array([k.gpus for k in problem.kinds], dtype=np.int64)
     watts = np.concatenate([pool.watts for pool in pools])
     extra = _extra(problem, pools, watts)
     return OptionTable(
@@ -127,10 +135,8 @@ def tabulate(problem: Problem) -> OptionTable:
         end=end,
         owner=np.repeat(np.arange(len(pools)), lengths),
         kind=kind,
-        kind_rank=_kind_ranks(problem)[kind],
+        rank_of_kind=_kind_ranks(problem),
         count=count,
-        clock_mhz=np.concatenate([pool.clock_mhz for pool in pools]),
-        gpus=sizes[kind] * count,
         cost_w=watts + np.concatenate([p.switch_w for p in pools]),
         served=served,
         most_served=most_served,
@@ -200,8 +206,9 @@ def cheapest_full(table: OptionTable) -> Ints:
     tied = np.flatnonzero(cost == np.minimum.reduceat(cost, table.start)[table.owner])
     if len(tied) == len(table.start):
         return tied
-    tie_rule = (table.clock_mhz, table.count, table.kind_rank, table.gpus, table.owner)
-    ordered = tied[np.lexsort([column[tied] for column in tie_rule])]
+    rank = table.rank_of_kind[table.kind[tied]]
+    tie_rule = (table.clock_mhz[tied], table.count[tied], rank, table.gpus[tied], table.owner[tied])
+    ordered = tied[np.lexsort(tie_rule)]
     leads = np.ones(len(ordered), dtype=bool)
     leads[1:] = np.diff(table.owner[ordered]) > 0
     first: Ints = ordered[leads]
