@@ -22,7 +22,7 @@ import numpy as np
 from joulery.optimizer.fill.kernel_compiled import NOTHING, Items, compiled
 from joulery.optimizer.fill.kernel_hull import Hulls
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, Room, entry_of
-from joulery.optimizer.fill.kernel_rules import Rules, credit_of, is_allowed, starts_of, switching
+from joulery.optimizer.fill.kernel_rules import Rules, credit_of, is_allowed, most_awaited, starts_of, switching
 from joulery.optimizer.fill.kernel_shape import MOST_SETS, base_of, settle_within
 from joulery.optimizer.problem import Floats, Ints
 
@@ -98,6 +98,8 @@ def _branch(lanes: Lanes, search: Search, row: int) -> Branch:
         excess[kind] = min(excess[kind], lanes.cost[o] + price[kind] - ratio * size)
         needed = int(kept / min(hulls.most[lane, kind], hulls.most[lane, row]))
         most_of[kind] = max(most_of[kind], int(1.0 / size) + 1, needed + 1, rules.fewest[lane])
+    for kind in range(len(price)):
+        most_of[kind] = max(most_of[kind], most_awaited(rules, lane, kind))
     order = np.argsort(excess, kind="mergesort")
     order = order[np.isfinite(excess[order]) & (order != leader)]
     return Branch(row, leader, order, most_of, np.maximum(0.0, excess), ratio + credit.constant)

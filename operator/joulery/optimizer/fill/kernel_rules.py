@@ -75,6 +75,15 @@ def switching(rules: Rules, lane: int, counts: Ints) -> float:
 
 
 @compiled
+def most_awaited(rules: Rules, lane: int, kind: int) -> int:
+    """Instances of a kind beyond which none is worth anything later."""
+    most = 0
+    for entry in range(rules.awaited_at[lane, kind], rules.awaited_at[lane, kind + 1]):
+        most = max(most, rules.awaited[entry])
+    return most
+
+
+@compiled
 def switches(rules: Rules, lane: Ints, counts: Ints, starts: Ints, cost: Floats) -> None:
     """Write the starts of several configurations, and what `switching` says of them."""
     for place in range(len(lane)):

@@ -69,6 +69,8 @@ def most_instances(lane: Lane) -> Floats:
     """Of each item, more than any plan has use for."""
     needed = np.ceil((1.0 + lane.lost * lane.capacity.max()) / lane.capacity)
     most: Floats = needed + float(lane.fewest if lane.fewest > 1 else 0)
+    for wanted in lane.awaited:
+        most = np.where(lane.kind == wanted.kind, np.maximum(most, wanted.instances), most)
     return most
 
 

@@ -50,3 +50,16 @@ def test_an_instance_that_is_dear_today_is_kept_for_what_is_likely_later() -> No
     assert chosen()[0].item == 0
     assert chosen(*awaited_of([{1: 1}, {0: 1}, {0: 1}, {0: 1}], 80.0))[0].item == 0
     assert chosen(*awaited_of([{1: 1}, {1: 1}, {1: 1}, {0: 1}], 80.0))[0].item == 1
+
+
+def test_more_is_kept_than_any_load_needs_where_it_is_awaited_dearly() -> None:
+    """Of a kind that is never the cheapest, so that only what is awaited speaks for it."""
+    lane = Lane(
+        "a", np.array([0, 1]), np.array([1400, 1400]), np.array([1.0, 1.0]), np.array([50.0, 90.0]),
+        np.array([300.0, 500.0]), start_w=10.0, running=((1, 7),), awaited=(Awaited(1, 7, 400.0),),
+    )  # fmt: skip
+    kinds, supply = (Kind("H100", 1), Kind("H100", 2)), (supply_of("H100", [8, 8]),)
+    plan = solve_lanes(LaneProblem(kinds, (lane,), supply))
+    assert sum(group.instances for group in plan.groups[0] if lane.kind[group.item] == 1) == 7
+    exact = solve_lanes(LaneProblem(kinds, (lane,), supply), engine="textbook")
+    assert plan.cost_w == pytest.approx(exact.cost_w)
