@@ -22,6 +22,7 @@ import numpy as np
 from joulery.optimizer.fill.aggregate_pools import OptionColumns, add_pools, chosen_options
 from joulery.optimizer.fill.kernel_rules import served_by
 from joulery.optimizer.fill.model import Model
+from joulery.optimizer.fill.model_rules import add_asked, add_switching, most_needed
 from joulery.optimizer.fill.service import Service, weights_of
 from joulery.optimizer.fill.serving_most import counts_serving_most
 from joulery.optimizer.fill.table import LaneTable
@@ -151,8 +152,8 @@ def modelled(table: LaneTable, model: Model, options: Ints, *, has_supply: bool 
         served.append(share)
         of_lane = _add_instances(table, model, lane, share)
         instances |= {(lane, kind): column for kind, column in of_lane.items()}
-        _add_asked(table, model, lane, share, of_lane)
-        starts += _add_switching(table, model, lane, of_lane)
+        add_asked(table, model, lane, share, of_lane)
+        starts += add_switching(table, model, lane, of_lane)
     of_pools = add_pools(table, model, options)
     columns = Columns(instances, np.array(served), np.array(starts, dtype=np.int64), of_pools)
     if has_supply:
@@ -165,50 +166,11 @@ def _add_instances(table: LaneTable, model: Model, lane: int, share: int) -> dic
     """Columns of a lane's instances by kind."""
     most, cost = table.searched.hulls.most[lane], table.searched.cost
     first, last = table.items.start[lane], table.items.start[lane + 1]
-    lost, fewest = int(table.rules.lost[lane]), int(table.rules.fewest[lane])
     found: dict[int, int] = {}
     for kind in np.flatnonzero(most > 0.0).tolist():
         part = first + np.flatnonzero(table.items.kind[first:last] == kind)
         fastest = part[table.items.capacity[part] == most[kind]]
-        needed = float(np.ceil((1.0 + lost * most.max()) / most[kind])) + fewest
+        needed = most_needed(table, lane, kind, float(most[kind]))
         found[kind] = model.column(float(cost[fastest].min()), needed, is_whole=True)
     model.row([(share, -1.0), *((column, float(most[kind])) for kind, column in found.items())], 0.0)
     return found
-
-
-def _add_asked(table: LaneTable, model: Model, lane: int, share: int, of_lane: dict[int, int]) -> None:
-    """Fewest instances, and instances that may be lost (see `kernel_rules`), where anything is served."""
-    most, fewest, lost = (
-        table.searched.hulls.most[lane],
-        int(table.rules.fewest[lane]),
-        int(table.rules.lost[lane]),
-    )
-    if fewest > 1:
-        serves = model.column(0.0, 1.0, is_whole=True)
-        model.row([(serves, 1.0), (share, -1.0)], 0.0)
-        model.row([*((c, 1.0) for c in of_lane.values()), (serves, -float(fewest))], 0.0)
-    if lost:
-        chosen = []
-        for least in sorted({float(most[kind]) for kind in of_lane}):
-            column = model.column(0.0, 1.0, is_whole=True)
-            chosen.append((column, 1.0))
-            kept = [(c, min(float(most[kind]), least)) for kind, c in of_lane.items()]
-            model.row([*kept, (column, -(1.0 + lost * least)), (share, -1.0)], -1.0)
-        model.row([*chosen, (share, -1.0)], 0.0)
-
-
-def _add_switching(table: LaneTable, model: Model, lane: int, of_lane: dict[int, int]) -> list[int]:
-    """Starts where they cost something or are limited, and what is awaited; the columns of starts."""
-    rules, awaited = table.rules, table.rules.awaited_at[lane]
-    if not (table.has_limited_starts or rules.start[lane] or awaited[0] < awaited[-1]):
-        return []
-    starts = []
-    for kind, column in of_lane.items():
-        present = float(rules.running[lane, kind])
-        up = model.column(float(rules.start[lane]), highspy.kHighsInf)
-        model.row([(up, 1.0), (column, -1.0)], -present)
-        for entry in range(awaited[kind], awaited[kind + 1]):
-            short = model.column(float(rules.short[entry]), highspy.kHighsInf)
-            model.row([(short, 1.0), (column, 1.0)], float(rules.awaited[entry]))
-        starts.append(up)
-    return starts

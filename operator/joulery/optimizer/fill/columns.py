@@ -43,8 +43,9 @@ MOST_CHANGED = 200
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
-# Seconds for the second candidate, which beats the first in a tenth of them or not at all.
-SECOND_S = 2.0
+# Seconds for the second candidate, which beats the first in a tenth of them or not at all; where lanes have rules it
+# may be the only good one, and gets a share of what is left.
+SECOND_S, SECOND_SHARE = 2.0, 0.4
 # Options of pools per packing row that whole choices are offered.
 OPTIONS_PER_ROW = 600
 # From this many lanes and pools on a sample's prices come first.
@@ -101,9 +102,10 @@ def _whole(
     found = _near_bound(table, effort, result, at_best, value, deadline, has_aside=has_aside)
     chosen = found.chosen
     is_open = chosen is not None and chosen.cost - found.bound > effort.gap * chosen.cost
-    if is_open and _has_few_large(table, at_best) and deadline.allows(LAST_UNITS):
-        second = convexified(table, result.prices, min(SECOND_S, deadline.left_s))
-        found = Finished(_cheaper(chosen, second), found.bound)
+    if is_open and _has_second(table, at_best) and deadline.allows(LAST_UNITS):
+        limit_s = SECOND_SHARE * deadline.left_s if table.has_rules else min(SECOND_S, deadline.left_s)
+        second = convexified(table, result.prices, limit_s)
+        found = Finished(_cheaper(chosen, second.chosen), max(found.bound, second.bound))
     is_coarse = table.pools is not None or table.has_nodes
     if is_open and is_coarse and table.blocks <= MOST_CHANGED and deadline.allows(LAST_UNITS):
         found = by_integers(table, result.prices, value, bound, found, effort.gap, deadline)
@@ -117,10 +119,11 @@ def _cheaper(one: Chosen | None, other: Chosen | None) -> Chosen | None:
     return other if other.cost < one.cost else one
 
 
-def _has_few_large(table: LaneTable, at_best: Configured) -> bool:
-    """Whether lanes are few and have many instances, nothing is asked of those, and no pools are beside them."""
+def _has_second(table: LaneTable, at_best: Configured) -> bool:
+    """Whether lanes are few, have many instances or ask something of them, and no pools or nodes are beside them."""
     is_large = at_best.recipe[: table.lanes, FIRST_COUNT:].sum() > MOST_INSTANCES * table.lanes
-    return bool(is_large) and table.lanes <= MOST_MIXED and not table.has_rules and table.pools is None
+    is_alone = table.pools is None and not table.has_nodes
+    return (bool(is_large) or table.has_rules) and table.lanes <= MOST_MIXED and is_alone
 
 
 def _near_bound(

@@ -22,7 +22,14 @@ import numpy as np
 from joulery.optimizer.fill.kernel_compiled import NOTHING, Items, compiled
 from joulery.optimizer.fill.kernel_hull import Hulls
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, Room, entry_of
-from joulery.optimizer.fill.kernel_rules import Rules, credit_of, is_allowed, most_awaited, starts_of, switching
+from joulery.optimizer.fill.kernel_rules import (
+    Rules,
+    credit_of,
+    is_allowed,
+    most_awaited,
+    starts_of,
+    switching,
+)
 from joulery.optimizer.fill.kernel_shape import MOST_SETS, base_of, settle_within
 from joulery.optimizer.problem import Floats, Ints
 

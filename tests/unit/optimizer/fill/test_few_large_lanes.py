@@ -31,7 +31,7 @@ def prices_of(problem: LaneProblem) -> np.ndarray:
 def test_its_plans_pass_the_checker_and_are_near_what_prices_find(seed: int) -> None:
     problem = fill(drawn(LARGE, seed))
     best, table = solve_lanes(problem), lay_out(problem)
-    found = convexified(table, prices_of(problem), LIMIT_S)
+    found = convexified(table, prices_of(problem), LIMIT_S).chosen
     assert found is not None
     groups = written_groups(table, found.configured.recipe)
     plan = written(problem, groups, best.bound_w, gap=1e-2, engine="columns")
@@ -44,10 +44,15 @@ def test_nothing_is_found_where_gpus_do_not_suffice() -> None:
     problem = fill(drawn(LARGE, 1))
     table = lay_out(problem)
     scarce = fill(drawn(Case(4, 2, 12, tightness=3.0, gpus_per_pool=100), 1))
-    assert convexified(lay_out(scarce), np.zeros(len(table.rows.slots)), LIMIT_S) is None
+    assert convexified(lay_out(scarce), np.zeros(len(table.rows.slots)), LIMIT_S).chosen is None
 
 
 def test_a_fleet_whose_prices_leave_a_wide_gap_ends_near_its_bound() -> None:
     """A seed of the suite at which the first candidate is 0.25 % above the bound."""
     plan = solve_lanes(fill(drawn(Case(9, 2, 80, gpus_per_pool=100), 1)))
     assert plan.cost_w - plan.bound_w < 1e-3 * plan.cost_w
+
+
+def test_of_lanes_that_ask_nothing_it_bounds_nothing_as_it_looks_at_some_kinds_only() -> None:
+    problem = fill(drawn(LARGE, 1))
+    assert convexified(lay_out(problem), prices_of(problem), LIMIT_S).bound == -np.inf
