@@ -207,7 +207,7 @@ def bench_optimizer(
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="All sizes and seeds: two to three hours, half of them the textbook model's."
+            "--full", help="All sizes and seeds: about two hours, a quarter of them the textbook model's."
         ),
     ] = False,
     only: Annotated[str, typer.Option(help="Only cases with this text in case/form/engine.")] = "",
