@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audited_need import below_need, repeated
 from fault_centre import FaultyCentre
 from fault_scene import CADENCE, HIGH, LOW, POOL, POOLS, Scene
+from half_applied import half_applied
 from joulery.agent.pod_resources import PodResources
 from joulery.domain.pool import Pool
 from joulery.emulator.gpus import gpu_uuid
@@ -168,11 +170,14 @@ def _judge(scene: Scene, outcome: Outcome, began_s: float) -> None:
         fresh = [w for w in scene.writes(pool) if w.at_s >= began_s]
         outcome.belowNeed += below_need(pool, fresh, scene.loads[pool], scene.asked_at(pool, began_s))
         outcome.repeatedWrites += [f"{target} by {agent}" for target, agent in repeated(fresh)]
-        asked, target = scene.live.replicas(pool), _target(scene.live.pool(pool).get("status", {}))
-        differing = (n for n in asked if asked[n] != target.get(n))
-        outcome.halfApplied += [f"{n}: {asked[n]} asked, {target.get(n)} planned" for n in differing]
+        outcome.halfApplied += half_applied(partial(_differing, scene, pool))
     outcome.finalizers += _kept(scene)
     outcome.leakedClocks += sorted(scene_locks(scene) - held_gpus(scene))
+
+
+def _differing(scene: Scene, pool: Pool) -> list[str]:
+    asked, target = scene.live.replicas(pool), _target(scene.live.pool(pool).get("status", {}))
+    return [f"{n}: {asked[n]} asked, {target.get(n)} planned" for n in asked if asked[n] != target.get(n)]
 
 
 def _kept(scene: Scene) -> list[str]:
