@@ -206,9 +206,7 @@ def lanes(
 def bench_optimizer(
     full: Annotated[
         bool,
-        typer.Option(
-            "--full", help="All sizes and seeds: about two hours, a quarter of them the textbook model's."
-        ),
+        typer.Option("--full", help="All sizes and seeds: hours, many of them the textbook model's."),
     ] = False,
     only: Annotated[str, typer.Option(help="Only cases with this text in case/form/engine.")] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures go too.")] = None,

@@ -23,7 +23,12 @@ Running = Mapping[str, Mapping[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is wanted later, each as likely as any other; a start costs that share of one now then."""
+    """What is wanted later.
+
+    Attributes:
+        later: what may be, each as likely as any other.
+        share: of what a start costs now, for one then.
+    """
 
     later: Sequence[Running] = ()
     share: float = 1.0
@@ -60,7 +65,7 @@ def equal(
     Args:
         running: instances that need not be started; without it nothing runs.
         start_w: cost of one instance start, by kind; nothing unless given.
-        wanted: later on.
+        wanted: what is likely later; what an option leaves out of it is started then.
     """
     running = running or {}
     cost_w = np.zeros(len(fleet.kinds)) if start_w is None else start_w

@@ -41,7 +41,7 @@ def step(
     Args:
         running: by pool; nothing before the first cycle, whose starts are free.
         start_w: cost of a start by kind, watts over the cycle; lanes that fill have one for all, the highest.
-        wanted: later on.
+        wanted: what is likely later; what a plan leaves out of it is started then.
 
     Raises:
         ValueError: lanes that fill are refused.

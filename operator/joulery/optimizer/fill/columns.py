@@ -120,10 +120,9 @@ def _cheaper(one: Chosen | None, other: Chosen | None) -> Chosen | None:
 
 
 def _has_second(table: LaneTable, at_best: Configured) -> bool:
-    """Whether lanes are few, have many instances or ask something of them, and no pools or nodes are beside them."""
+    """Whether lanes are few, have many instances or ask something of them, and no pools are beside them."""
     is_large = at_best.recipe[: table.lanes, FIRST_COUNT:].sum() > MOST_INSTANCES * table.lanes
-    is_alone = table.pools is None and not table.has_nodes
-    return (bool(is_large) or table.has_rules) and table.lanes <= MOST_MIXED and is_alone
+    return (bool(is_large) or table.has_rules) and table.lanes <= MOST_MIXED and table.pools is None
 
 
 def _near_bound(
