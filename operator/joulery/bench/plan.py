@@ -13,6 +13,8 @@ from joulery.bench.suite import Case
 MOST_POOLS_MILP = 100
 LARGE_POOLS = 1000
 LOOSE = 0.5
+# A tenth of the pools are two thirds of the load.
+UNEVEN = 1.8
 # Over what serves all.
 SHORT_OF_GPUS = 1.2
 TIME_LIMIT_S = 20.0
@@ -36,12 +38,14 @@ FULL = (
     (Case(9, 4, 80), 20),
     (Case(9, 2, 80, LOOSE), 20),
     (Case(9, 2, 80, gpus_per_pool=100), 10),
+    (Case(40, 4, 12, load_spread=UNEVEN), 20),
     (Case(100, 1, 80), 10),
     (Case(100, 2, 12), 10),
     (Case(100, 2, 80), 20),
     (Case(100, 4, 80), 10),
     (Case(100, 2, 80, SHORT_OF_GPUS), 10),
     (Case(100, 2, 80, LOOSE), 10),
+    (Case(100, 2, 80, load_spread=UNEVEN), 10),
     (Case(1000, 2, 12), 4),
     (Case(1000, 2, 80), 4),
     (Case(1000, 4, 80), 2),

@@ -52,20 +52,25 @@ ACCELERATORS = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One size of the suite; `gpus_per_pool` is about what supply gives."""
+    """One size of the suite; `gpus_per_pool` is about what supply gives.
+
+    `load_spread` is the standard deviation of loads' logarithm: at 1.8 a tenth of pools are two thirds of the load.
+    """
 
     pools: int
     accelerators: int
     clocks: int
     tightness: float = 0.75
     gpus_per_pool: int = 10
+    load_spread: float = 1.0
 
     @property
     def name(self) -> str:
         """`pools/accelerators/clocks/supply`, as in tables and JSON."""
         supply = "loose" if self.tightness < 0.7 else "tight" if self.tightness <= 1.0 else "short"
         size = "" if self.gpus_per_pool in {10, 20} else f"-{self.gpus_per_pool}gpus"
-        return f"{self.pools}pools{size}/{self.accelerators}types/{self.clocks}clocks/{supply}"
+        spread = "" if self.load_spread <= 1.0 else "-uneven"
+        return f"{self.pools}pools{size}{spread}/{self.accelerators}types/{self.clocks}clocks/{supply}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +119,9 @@ def _lane(
     model_gb, eta = float(rng.choice(MODELS_GB)), float(rng.uniform(0.78, 0.93))
     compute = COMPUTE_SHARE[int(rng.integers(3))][int(rng.integers(3))]
     objective = 8.0**-0.6 * float(np.exp(rng.uniform(np.log(2.6), np.log(16.0))))
-    equivalents = case.gpus_per_pool * float(rng.lognormal(-0.5, 1.0)) * 0.75
+    equivalents = (
+        case.gpus_per_pool * float(rng.lognormal(-0.5 * case.load_spread**2, case.load_spread)) * 0.75
+    )
     parts, best = [], []
     for index, accelerator in enumerate(types):
         found = [_items(accelerator, size, compute, objective, eta, model_gb, case.clocks) for size in SIZES]

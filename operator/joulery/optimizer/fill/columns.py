@@ -9,7 +9,6 @@ import numpy as np
 
 from joulery.optimizer.fill.blocks import joined, nearest_options, written_blocks
 from joulery.optimizer.fill.changes import least_changed
-from joulery.optimizer.fill.convexified import convexified
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import (
     ASIDE,
@@ -21,7 +20,7 @@ from joulery.optimizer.fill.engine import (
     find_prices,
 )
 from joulery.optimizer.fill.finish import OF_GAP, Finished, finish
-from joulery.optimizer.fill.integers import by_integers
+from joulery.optimizer.fill.gap import AtBest, closed, is_open
 from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.mixtures import mixtures
@@ -43,9 +42,6 @@ MOST_CHANGED = 200
 # Above this many full instances per lane they are too many; mixtures are then tried for up to MOST_MIXED lanes.
 MOST_INSTANCES, MOST_MIXED = 8.0, 50
 FURTHER_ASIDE, TILTS = (0.5, 0.7, 0.93, 1.07, 1.4, 2.0), (0.5, 0.8, 1.25, 2.0)
-# Seconds for the second candidate, which beats the first in a tenth of them or not at all; where lanes have rules it
-# may be the only good one, and gets a share of what is left.
-SECOND_S, SECOND_SHARE = 2.0, 0.4
 # Options of pools per packing row that whole choices are offered.
 OPTIONS_PER_ROW = 600
 # From this many lanes and pools on a sample's prices come first.
@@ -98,31 +94,11 @@ def _whole(
         return None, result.bound
     tolerance = OF_GAP * effort.gap * abs(result.bound) / table.blocks
     at_best, value = proven(table, result.prices, result.best.configured, result.best.value, tolerance)
-    bound = table.lower_bound(value, result.prices)
     found = _near_bound(table, effort, result, at_best, value, deadline, has_aside=has_aside)
-    chosen = found.chosen
-    is_open = chosen is not None and chosen.cost - found.bound > effort.gap * chosen.cost
-    if is_open and _has_second(table, at_best) and deadline.allows(LAST_UNITS):
-        limit_s = SECOND_SHARE * deadline.left_s if table.has_rules else min(SECOND_S, deadline.left_s)
-        second = convexified(table, result.prices, limit_s)
-        found = Finished(_cheaper(chosen, second.chosen), max(found.bound, second.bound))
-    is_coarse = table.pools is not None or table.has_nodes
-    if is_open and is_coarse and table.blocks <= MOST_CHANGED and deadline.allows(LAST_UNITS):
-        found = by_integers(table, result.prices, value, bound, found, effort.gap, deadline)
+    if is_open(found, effort.gap) and deadline.allows(LAST_UNITS):
+        near = joined(_alternatives(table, effort, result, at_best, is_large=False))
+        found = closed(AtBest(table, result, value, near, effort.gap), found, deadline)
     return found.chosen, found.bound
-
-
-def _cheaper(one: Chosen | None, other: Chosen | None) -> Chosen | None:
-    """Of two choices, the first where they cost alike."""
-    if one is None or other is None:
-        return one or other
-    return other if other.cost < one.cost else one
-
-
-def _has_second(table: LaneTable, at_best: Configured) -> bool:
-    """Whether lanes are few, have many instances or ask something of them, and no pools are beside them."""
-    is_large = at_best.recipe[: table.lanes, FIRST_COUNT:].sum() > MOST_INSTANCES * table.lanes
-    return (bool(is_large) or table.has_rules) and table.lanes <= MOST_MIXED and table.pools is None
 
 
 def _near_bound(
@@ -152,7 +128,11 @@ def _near_bound(
     if not deadline.allows(LAST_UNITS):
         return Finished(None, bound)
     is_large = instances > MOST_INSTANCES
-    extra = [at_best] if has_aside and not is_few else _alternatives(table, effort, result, at_best, is_large)
+    extra = (
+        [at_best]
+        if has_aside and not is_few
+        else _alternatives(table, effort, result, at_best, is_large=is_large)
+    )
     number = OPTIONS_PER_ROW * len(table.rows.slots)
     extra += [*near, *nearest_options(table, result.prices, value, number)]
     chosen = choose_whole(table, result, joined(extra), INTEGER_GAP, deadline)
@@ -162,7 +142,7 @@ def _near_bound(
 
 
 def _alternatives(
-    table: LaneTable, effort: Effort, result: PriceResult, at_best: Configured, is_large: bool
+    table: LaneTable, effort: Effort, result: PriceResult, at_best: Configured, *, is_large: bool
 ) -> list[Configured]:
     """Configurations beside those that the master has seen; mixtures too where a few lanes are large."""
     is_mixed = is_large and table.lanes <= MOST_MIXED and not table.has_rules

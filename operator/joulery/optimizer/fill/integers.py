@@ -1,8 +1,8 @@
-"""The exact finish where pools' options are coarse: an integer programme over all that a better plan could use.
+"""The exact finish where choices are coarse: an integer programme over all that a better plan could use.
 
-Options of a pool are few and far apart, so the least cost may be percents above the bound, too far for a search
-through all choices. A solver that cuts needs only what `nearby` lists: a plan within `slack` of the bound uses
-configurations of reduced cost up to `slack` alone.
+Options of a pool, and configurations of lanes of one or two instances, are few and far apart, so the least cost may be
+percents above the bound, too far for a search through all choices. A solver that cuts needs only what `nearby` lists:
+a plan within `slack` of the bound uses configurations of reduced cost up to `slack` alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.finish import OF_GAP, ROUNDING, Finished
 from joulery.optimizer.fill.kernel_shape import MOST_SETS
 from joulery.optimizer.fill.nearby import nearby_of
-from joulery.optimizer.fill.table import LaneTable
+from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.fill.whole import Chosen
 from joulery.optimizer.lp import Columns, choose
 from joulery.optimizer.problem import Floats
@@ -22,7 +22,7 @@ from joulery.optimizer.problem import Floats
 # Configurations beyond which a proof costs more than it is worth.
 MOST_EXACT = 20_000
 # Of a slack within which configurations are too many; a narrower one may still find a better plan.
-NARROWER, MOST_LOOKS = 0.7, 8
+NARROWER, MOST_LOOKS = 0.4, 3
 
 
 def by_integers(
@@ -43,16 +43,8 @@ def by_integers(
     """
     chosen = known.chosen
     assert chosen is not None
-    tolerance = OF_GAP * gap * abs(bound) / table.blocks
-    slack = (chosen.cost - bound) * (1.0 + ROUNDING)
-    for _ in range(MOST_LOOKS):
-        near = nearby_of(table, prices, value, slack, tolerance, MOST_SETS, deadline)
-        if near is not None and len(near) <= MOST_EXACT:
-            break
-        slack *= NARROWER
-    else:
-        return known
-    if not deadline.allows():
+    near, slack = listed(table, prices, value, bound, (chosen.cost - bound) * (1.0 + ROUNDING), gap, deadline)
+    if near is None or not deadline.allows():
         return known
     every = joined([near, chosen.configured])
     columns = Columns(every.lane, every.cost, every.use)
@@ -62,8 +54,37 @@ def by_integers(
         return known
     picked = every.taken(point.columns)
     found = Chosen(picked, table.plan_cost(picked))
-    # Clocks of lanes are near the best only; a plan with what is not listed costs as much as the slack.
-    beneath = np.zeros(table.blocks)
-    np.maximum.at(beneath, every.lane, every.cost - every.lower)
-    proven = min(point.bound - float(beneath.sum()), bound + slack)
+    # A plan with what is not listed costs as much as the slack.
+    proven = min(point.bound - beneath(every, table.blocks), bound + slack)
     return Finished(found if found.cost < chosen.cost else chosen, max(known.bound, proven))
+
+
+def listed(
+    table: LaneTable,
+    prices: Floats,
+    value: Floats,
+    bound: float,
+    slack: float,
+    gap: float,
+    deadline: Deadline,
+) -> tuple[Configured | None, float]:
+    """All configurations that a plan within the slack of the bound could use; within a narrower one where they are
+    too many, which comes with them. None where they still are, or the deadline comes first.
+
+    Args:
+        value: as of `by_integers`; of lanes at minus infinity none are listed.
+    """
+    tolerance = OF_GAP * gap * abs(bound) / table.blocks
+    for _ in range(MOST_LOOKS):
+        near = nearby_of(table, prices, value, slack, tolerance, MOST_SETS, deadline)
+        if near is not None and len(near) <= MOST_EXACT:
+            return near, slack
+        slack *= NARROWER
+    return None, slack
+
+
+def beneath(every: Configured, blocks: int) -> float:
+    """By how much a choice may cost less than it is listed with, as clocks of lanes are near the best only."""
+    most = np.zeros(blocks)
+    np.maximum.at(most, every.lane, every.cost - every.lower)
+    return float(most.sum())

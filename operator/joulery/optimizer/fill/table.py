@@ -208,6 +208,13 @@ def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     return Configured(lane, recipes, cost, use.astype(np.float64), cost)
 
 
+def counts_of(table: LaneTable, configured: Configured) -> Ints:
+    """Instances by kind of configurations of lanes."""
+    count, item, _ = entries(configured.recipe)
+    kind = table.items.kind
+    return _counts(len(table.problem.kinds), kind[item], count, kind[configured.recipe[:, PARTIAL]])
+
+
 def _counts(kinds: int, kind: Ints, count: Ints, partial: Ints) -> Ints:
     """Instances by kind of each recipe."""
     counts = np.zeros((len(kind), kinds), dtype=np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import PriceResult
@@ -54,6 +55,21 @@ def choose_whole(
     return None
 
 
+def nearest(table: LaneTable, result: PriceResult, extra: Configured, number: int) -> Configured:
+    """About so many of least reduced cost, and those that the master has a share of."""
+    every, share = _distinct(result, extra)
+    near = _near(table, every, share, _reduced(table, every, result.prices), number)
+    return every.taken(np.flatnonzero(near))
+
+
+def _near(
+    table: LaneTable, every: Configured, share: Floats, reduced: Floats, number: int
+) -> NDArray[np.bool_]:
+    near = np.zeros(len(every), dtype=bool)
+    near[np.argsort(reduced, kind="stable")[: number + table.blocks]] = True
+    return near | (share > NONE)
+
+
 def _distinct(result: PriceResult, extra: Configured) -> tuple[Configured, Floats]:
     """Every configuration once, by lane and cost, with its share in the master."""
     seen = result.seen
@@ -85,9 +101,7 @@ def _round(
     gap: float,
     time_limit_s: float,
 ) -> Chosen | None:
-    near = np.zeros(len(every), dtype=bool)
-    near[np.argsort(reduced, kind="stable")[: number + table.blocks]] = True
-    near |= share > NONE
+    near = _near(table, every, share, reduced, number)
     whole = np.flatnonzero(share >= WHOLE)
     options = np.bincount(every.lane[near], minlength=table.blocks)
     fixed = whole[options[every.lane[whole]] == 1]
