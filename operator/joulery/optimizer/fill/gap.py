@@ -32,11 +32,12 @@ FEW, FEW_WITH_RULES = 30, 50
 MOST_LISTED = 200
 # Configurations per packing row that lanes which are not counted choose from.
 OTHERS_PER_ROW = 150
-# Seconds for one count, which is better in a tenth of them or not at all; where lanes have rules it may find the only
-# good plan, and gets a share of what is left.
+# Seconds for one count, which is better in a tenth of them or not at all, and its share of what is left: HiGHS may end
+# late. Where lanes have rules it may find the only good plan, and gets all of its share.
 COUNT_S, COUNT_SHARE = 2.0, 0.4
-# In units of the deadline.
-LOOK_UNITS = 2.0
+# In units of the deadline: what a look needs where it may find the only good plan, and elsewhere, where one that ends
+# late costs more than it is worth.
+LOOK_UNITS, SPARE_UNITS = 2.0, 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +64,10 @@ def closed(best: AtBest, found: Finished, deadline: Deadline) -> Finished:
     # Of a large lane there are too many configurations to list.
     is_listed = table.blocks <= MOST_LISTED and (is_coarse or not has_large)
     is_few = table.lanes <= (FEW_WITH_RULES if table.has_rules else FEW)
-    wide = max(best.gap, WIDE_GAP)
+    wide, units = max(best.gap, WIDE_GAP), LOOK_UNITS if is_coarse or table.has_rules else SPARE_UNITS
 
     def is_worth(gap: float) -> bool:
-        return is_open(found, gap) and deadline.allows(LOOK_UNITS)
+        return is_open(found, gap) and deadline.allows(units)
 
     if has_large and is_worth(best.gap):
         found = _counted(best, large, found, deadline)
@@ -101,7 +102,8 @@ def _counted(best: AtBest, is_counted: NDArray[np.bool_], known: Finished, deadl
     table = best.table
     assert known.chosen is not None
     others, least = _others(best, is_counted, known.chosen, deadline)
-    limit_s = COUNT_SHARE * deadline.left_s if table.has_rules else min(COUNT_S, deadline.left_s)
+    share_s = COUNT_SHARE * deadline.left_s
+    limit_s = share_s if table.has_rules else min(COUNT_S, share_s)
     found = convexified(table, is_counted, others, limit_s)
     proven = min(found.bound - beneath(others, table.blocks), least)
     return Finished(_cheaper(known.chosen, found.chosen), max(known.bound, proven))
