@@ -37,7 +37,7 @@ OTHERS_PER_ROW = 150
 COUNT_S, COUNT_SHARE = 2.0, 0.4
 # In units of the deadline: what a look needs where it may find the only good plan, and elsewhere, where one that ends
 # late costs more than it is worth.
-LOOK_UNITS, SPARE_UNITS = 2.0, 100.0
+LOOK_UNITS, SPARE_UNITS = 2.0, 400.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
