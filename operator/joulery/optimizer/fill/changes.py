@@ -22,6 +22,8 @@ from joulery.optimizer.problem import Floats, Ints
 
 # Of a lane's mean cost. The first is enough for most fleets of the suite; beyond the last a look takes too long.
 SLACKS = (0.01, 0.03, 0.06)
+# Of a look, what the next may take: two to three times as long, and where that is of one lane it cannot be stopped.
+WIDER_UNITS = 4.0
 # Sets of changes alive and made, in a first look and in a last one.
 SIZES = ((1 << 12, 1 << 15), (1 << 15, 1 << 19))
 
@@ -40,6 +42,7 @@ def least_changed(
     best = Finished(None, bound)
     looked_through: tuple[Configured, ...] = ()
     for share in SLACKS:
+        began_s = deadline.now_s
         slack = share * abs(bound) / table.blocks
         tolerance = OF_GAP * gap * abs(bound) / table.blocks
         near = nearby_of(table, prices, value, slack, tolerance, MOST_SETS, deadline)
@@ -49,6 +52,8 @@ def least_changed(
         room = slack + gap * abs(bound) if best.chosen is None else best.chosen.cost - bound
         best = _better(best, best_among(table.rows.slots, prices, value, bound, near, room), bound + slack)
         if best.chosen is not None and best.chosen.cost - best.bound <= gap * best.chosen.cost:
+            break
+        if not deadline.measured(began_s).allows(WIDER_UNITS):
             break
     return best, looked_through
 

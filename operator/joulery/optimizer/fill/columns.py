@@ -47,7 +47,7 @@ OPTIONS_PER_ROW = 600
 # From this many lanes and pools on a sample's prices come first.
 FEWEST_SAMPLED, SAMPLED_EVERY = 500, 12
 # In units of the deadline: proven values of all lanes; alternatives and what an integer programme needs.
-PROOF_UNITS, LAST_UNITS = 2.0, 2.0
+PROOF_UNITS, LAST_UNITS = 3.0, 2.0
 
 
 def by_prices(

@@ -22,6 +22,8 @@ MOST_SHAPES = 100_000
 SPACE_PER_LANE, MORE_SPACE = 128, 8
 # Under a deadline, so many times it is asked for the time.
 MOST_LOOKS = 12
+# In units of the deadline: what one of those takes where a lane is large, as measured.
+LOOK_UNITS = 1.0
 
 
 def nearby_of(
@@ -45,7 +47,7 @@ def nearby_of(
     # No lane waits for another, so under a deadline a few are looked through at a time.
     step = table.lanes if deadline.stopwatch is None else -(-table.lanes // MOST_LOOKS)
     for first in range(0, table.lanes, step):
-        if not deadline.allows():
+        if not deadline.allows(LOOK_UNITS):
             return None
         part = slice(first, min(table.lanes, first + step))
         near = _of_lanes(table, prices, value + slack, tolerance, most_sets, part)

@@ -31,8 +31,9 @@ from joulery.optimizer.solve import COLUMNS
 UNLIMITED = 1_000_000_000
 # Of the solver's time, for what is served; the rest is for how.
 OF_TIME = 0.6
-# In units of the deadline: all of it at least, clocks for counts that are known, a model, and what is missing.
-SHED_UNITS, SETTLE_UNITS, MODEL_UNITS, MISSING_UNITS = 12.0, 5.0, 4.0, 4.0
+# In units of the deadline: all of it at least, clocks for counts that are known, a model, prices for a better plan
+# than those, and what is missing.
+SHED_UNITS, SETTLE_UNITS, MODEL_UNITS, PLAN_UNITS, MISSING_UNITS = 12.0, 6.0, 8.0, 7.0, 4.0
 
 Planned = Callable[[LaneProblem, Service], LanePlan]
 """Serves all lanes and pools of a problem, given a service that does."""
@@ -71,7 +72,7 @@ def shedding_least(problem: LaneProblem, deadline: Deadline) -> LanePlan:
         left = deadline.part(1.0 - OF_TIME)
         if not part.lanes:
             return by_options(part, COLUMNS, left)
-        found = by_prices(part, (), left, known)
+        found = by_prices(part, (), left, known) if left.allows(PLAN_UNITS) else None
         return settled_plan(part, known) if found is None or not found.is_plan else found
 
     def missing(table: LaneTable, found: Service) -> tuple[Shortage, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joulery.bench.forms import fill
 from joulery.bench.suite import Case, drawn
 from joulery.optimizer import lp
-from joulery.optimizer.fill import nearby
+from joulery.optimizer.fill import changes, nearby
 from joulery.optimizer.fill.checker import check_lanes
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.lane import LaneProblem
@@ -67,6 +67,25 @@ def test_nothing_is_begun_once_the_stopwatch_has_shown_the_limit(
         assert plan.is_plan
         assert max(began, default=0.0) < limit_s
         began.clear()
+
+
+@pytest.mark.parametrize(("limit_s", "looks"), [(50.0, 1), (150.0, 2), (1e6, 3)])
+def test_a_wider_look_is_begun_where_several_times_the_last_one_are_left(
+    limit_s: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single lane may take most of a look, and several times as long in the next, so asking in between is late."""
+    problem = fill(drawn(Case(33, 2, 6, TIGHT), 5))
+    stopwatch, began, looked = Ticking(), list[float](), changes.nearby_of
+
+    def looking(*given: object) -> object:
+        began.append(stopwatch.seconds)
+        found = looked(*given)  # type: ignore[arg-type]
+        stopwatch.seconds = began[-1] + 15.0 * 3.0 ** (len(began) - 1)
+        return found
+
+    monkeypatch.setattr(changes, "nearby_of", looking)
+    assert solve_lanes(problem, time_limit_s=limit_s, stopwatch=stopwatch).is_plan
+    assert len(began) == looks
 
 
 def test_a_plan_that_greed_beats_is_not_taken() -> None:
