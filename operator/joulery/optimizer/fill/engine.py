@@ -86,8 +86,8 @@ def effort_for(table: LaneTable) -> Effort:
     if blocks <= 30:
         return Effort(1e-4, 48.0, 1e-5 if len(table.items.kind) <= FEW_ITEMS * table.lanes else 1e-3)
     if blocks <= 150:
-        return Effort(1e-5, 48.0, 3e-4)
-    return Effort(1e-4, 32.0, 5e-4) if blocks <= 2000 else Effort(1e-4, 16.0, 5e-4)
+        return Effort(1e-5, 24.0, 3e-4)
+    return Effort(1e-4, 24.0, 5e-4) if blocks <= 2000 else Effort(1e-4, 16.0, 5e-4)
 
 
 def find_prices(

@@ -70,14 +70,16 @@ def _merged(hulls: Hulls, begin: int, end: int, head: Ints) -> Ints:
     last = head[:parts].copy()
     last[: parts - 1] = head[1:parts]
     last[parts - 1 :] = end
+    ahead = slope[head[:parts] - begin]
     order = np.empty(end - begin, dtype=np.int64)
     for at in range(end - begin):
-        least, chosen = np.inf, -1
-        for part in range(parts):
-            if head[part] < last[part] and slope[head[part] - begin] < least:
-                least, chosen = slope[head[part] - begin], part
+        chosen = 0
+        for part in range(1, parts):
+            if ahead[part] < ahead[chosen]:
+                chosen = part
         order[at] = head[chosen]
         head[chosen] += 1
+        ahead[chosen] = slope[head[chosen] - begin] if head[chosen] < last[chosen] else np.inf
     return order
 
 
