@@ -23,12 +23,13 @@ from joulery.optimizer.fill.finish import OF_GAP, Finished, finish
 from joulery.optimizer.fill.gap import AtBest, closed, is_open
 from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.mixtures import mixtures
 from joulery.optimizer.fill.plan import LanePlan, RowPrice, refused, written
 from joulery.optimizer.fill.pricing import priced, proven
 from joulery.optimizer.fill.service import Service
 from joulery.optimizer.fill.settled import settled
-from joulery.optimizer.fill.table import Configured, LaneTable, lay_out
+from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.fill.whole import Chosen, choose_whole
 from joulery.optimizer.problem import Floats
 

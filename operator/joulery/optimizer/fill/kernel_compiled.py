@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from joulery.optimizer.problem import Floats, Ints
 from joulery.serving.compilation import compiler
 
@@ -19,6 +22,10 @@ MOST_LABELLED = 16
 LEFT_TO_LABEL = 14
 # Shares of a lane's load below this are none.
 NOTHING = 1e-12
+
+
+# Numbers of items and kinds where there are many: half of the memory to touch.
+Numbers = NDArray[np.int32]
 
 
 class Items(NamedTuple):
@@ -41,7 +48,7 @@ class Items(NamedTuple):
     slope: Floats
     piece_at: Ints
     upper: Floats
-    partial: Ints
+    partial: Numbers
 
 
 @compiled

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulery.optimizer.fill.kernel_compiled import NOTHING, compiled
+from joulery.optimizer.fill.kernel_compiled import NOTHING, Numbers, compiled
 from joulery.optimizer.problem import Floats, Ints
 
 
@@ -49,7 +49,14 @@ def _calm_from(first: int, last: int, idle: Floats, slope: Floats) -> int:
 
 @compiled
 def _envelope(
-    first: int, last: int, capacity: Floats, idle: Floats, slope: Floats, upper: Floats, item: Ints, at: int
+    first: int,
+    last: int,
+    capacity: Floats,
+    idle: Floats,
+    slope: Floats,
+    upper: Floats,
+    item: Numbers,
+    at: int,
 ) -> int:
     """Write the pieces of items first..last-1 from `at` on; returns one past the last piece."""
     calm = _calm_from(first, last, idle, slope)
@@ -74,7 +81,7 @@ def _envelope(
 
 @compiled
 def envelopes(
-    kind_at: Ints, capacity: Floats, idle: Floats, slope: Floats, upper: Floats, item: Ints, piece_at: Ints
+    kind_at: Ints, capacity: Floats, idle: Floats, slope: Floats, upper: Floats, item: Numbers, piece_at: Ints
 ) -> None:
     """Fill `upper`, `item` and `piece_at` of all lanes; twice as many pieces as items are enough."""
     at = 0

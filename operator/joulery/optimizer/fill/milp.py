@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.plan import Group, LanePlan, refused, written
 from joulery.optimizer.fill.service import Service
 from joulery.optimizer.fill.settled import settled
-from joulery.optimizer.fill.table import lay_out, written_groups
+from joulery.optimizer.fill.table import written_groups
 from joulery.optimizer.highs import Limits, NoAnswer, Outcome, doubt, minimise
 from joulery.optimizer.packing import packing_rows
 from joulery.optimizer.problem import Floats, Ints

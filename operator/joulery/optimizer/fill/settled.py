@@ -10,9 +10,10 @@ from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_counts import settle_counts
 from joulery.optimizer.fill.kernel_room import new_room
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.plan import LanePlan, refused, written
 from joulery.optimizer.fill.service import Service
-from joulery.optimizer.fill.table import Configured, LaneTable, configured, lay_out
+from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.table import cheapest_full
 
 # Of a lane's cost that its clocks may be above the best ones.

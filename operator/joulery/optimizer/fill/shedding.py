@@ -14,6 +14,7 @@ from joulery.optimizer.fill.columns import ENGINE, by_prices
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.greed import queued, with_words
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.missing import gpus_missing, most_missing
 from joulery.optimizer.fill.missing_of_many import gpus_missing_of_many
 from joulery.optimizer.fill.plan import LanePlan, refused, starts_of
@@ -21,7 +22,7 @@ from joulery.optimizer.fill.pools import clipped
 from joulery.optimizer.fill.service import Service
 from joulery.optimizer.fill.settled import settled_plan
 from joulery.optimizer.fill.shares import planned_at
-from joulery.optimizer.fill.table import LaneTable, lay_out
+from joulery.optimizer.fill.table import LaneTable
 from joulery.optimizer.fill.turns import greedy_service
 from joulery.optimizer.fill.ways import most_served_of_many
 from joulery.optimizer.solution import Shortage, SolveStatus

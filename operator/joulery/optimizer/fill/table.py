@@ -1,4 +1,4 @@
-"""Lanes laid out flat for the kernel, sorted by key, pools after them, and what recipes cost and use."""
+"""Lanes as the kernel sees them, sorted by key, pools after them, and what recipes cost and use."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PARTIAL, Items
-from joulery.optimizer.fill.kernel_envelope import envelopes
-from joulery.optimizer.fill.kernel_hull import Hulls, fill_hulls
+from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PARTIAL, Items, Numbers
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_rules import Rules, switches
 from joulery.optimizer.fill.lane import LaneProblem
 from joulery.optimizer.fill.plan import Group
-from joulery.optimizer.fill.pools import PoolColumns, pool_columns
-from joulery.optimizer.fill.rules import rules_of
+from joulery.optimizer.fill.pools import PoolColumns
 from joulery.optimizer.nodes import Nodes, nodes_of
-from joulery.optimizer.packing import PackingRows, binding_rows, packing_rows, with_starts
+from joulery.optimizer.packing import PackingRows
 from joulery.optimizer.problem import Floats, Ints
-from joulery.optimizer.table import OptionTable, cheapest_full, tabulate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +35,7 @@ class LaneTable:
     problem: LaneProblem
     rows: PackingRows
     position: Ints
-    place: Ints
+    place: Numbers
     items: Items
     rules: Rules
     searched: Lanes
@@ -118,73 +114,6 @@ class Configured:
         return Configured(
             self.lane[places], self.recipe[places], self.cost[places], self.use[places], self.lower[places]
         )
-
-
-def lay_out(problem: LaneProblem) -> LaneTable:
-    """The table of a faultless problem with at least one lane."""
-    position = np.array(sorted(range(len(problem.lanes)), key=lambda p: problem.lanes[p].key), dtype=np.int64)
-    lanes = [problem.lanes[p] for p in position.tolist()]
-    lengths = np.array([len(lane) for lane in lanes])
-    owner = np.repeat(np.arange(len(lanes)), lengths)
-    kind = np.concatenate([lane.kind for lane in lanes])
-    capacity = np.concatenate([lane.capacity for lane in lanes])
-    idle = np.concatenate([lane.idle_w for lane in lanes])
-    full = np.concatenate([lane.full_w for lane in lanes])
-    place = np.concatenate([np.arange(n) for n in lengths.tolist()])
-    order = _order(owner, kind, capacity)
-    owner, kind, capacity, place = owner[order], kind[order], capacity[order], place[order]
-    start = np.searchsorted(owner, np.arange(len(lanes) + 1))
-    slope = (full[order] - idle[order]) / capacity
-    least_w = np.minimum.reduceat(full[order] / capacity, start[:-1])
-    options = tabulate(problem.of_pools()) if problem.pools else None
-    unit_w = _unit_w(least_w, options)
-    kinds = len(problem.kinds)
-    firsts = np.searchsorted(owner * kinds + kind, np.arange(len(lanes) * kinds)).reshape(-1, kinds)
-    kind_at = np.column_stack([firsts, start[1:]])
-    upper, partial = np.zeros(2 * len(kind)), np.zeros(2 * len(kind), dtype=np.int64)
-    piece_at = np.zeros((len(lanes), kinds + 1), dtype=np.int64)
-    idle, slope = idle[order] / unit_w, slope / unit_w
-    envelopes(kind_at, capacity, idle, slope, upper, partial, piece_at)
-    rows = binding_rows(packing_rows(problem.kinds, problem.supplies, problem.quotas))
-    if problem.max_starts is not None:
-        rows = with_starts(rows, problem.max_starts)
-    items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
-    asked = rules_of(lanes, kinds, unit_w)
-    full_cost = items.idle + items.slope * items.capacity
-    searched = Lanes(items, _hulls(kind_at, items, full_cost), asked, full_cost)
-    pools = None if options is None else pool_columns(options, rows, unit_w)
-    return LaneTable(problem, rows, position, place, items, asked, searched, unit_w, pools)
-
-
-def _unit_w(least_w: Floats, options: OptionTable | None) -> float:
-    """Mean of what lanes and pools cost at least."""
-    if options is not None:
-        least_w = np.append(least_w, options.cost_w[cheapest_full(options)])
-    return float(least_w.mean()) or 1.0
-
-
-def _hulls(kind_at: Ints, items: Items, full_cost: Floats) -> Hulls:
-    lanes, kinds, number = len(kind_at), kind_at.shape[1] - 1, len(items.kind)
-    hulls = Hulls(
-        at=np.zeros(lanes + 1, dtype=np.int64),
-        kind=np.zeros(number, dtype=np.int64),
-        length=np.zeros(number),
-        rise=np.zeros(number),
-        item=np.zeros(number, dtype=np.int64),
-        idle=np.zeros((lanes, kinds)),
-        idle_item=np.zeros((lanes, kinds), dtype=np.int64),
-        most=np.zeros((lanes, kinds)),
-    )
-    fill_hulls(kind_at, items.capacity, items.idle, full_cost, hulls)
-    return hulls
-
-
-def _order(owner: Ints, kind: Ints, capacity: Floats) -> Ints | slice:
-    """By lane, kind and capacity; callers that sort already are spared the sort."""
-    same = np.diff(owner) == 0
-    kind_step = np.diff(kind)
-    rises = (kind_step > 0) | ((kind_step == 0) & (np.diff(capacity) >= 0.0))
-    return slice(None) if (rises | ~same).all() else np.lexsort((capacity, kind, owner))
 
 
 def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:

@@ -12,9 +12,10 @@ from joulery.optimizer.fill.convexified import convexified
 from joulery.optimizer.fill.finish import Finished
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.plan import written
 from joulery.optimizer.fill.solve import solve_lanes
-from joulery.optimizer.fill.table import configured, lay_out, written_groups
+from joulery.optimizer.fill.table import configured, written_groups
 
 LARGE = Case(4, 2, 12, gpus_per_pool=100)
 LIMIT_S = 20.0

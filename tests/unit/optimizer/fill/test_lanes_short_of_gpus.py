@@ -15,11 +15,12 @@ from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.greed import queued
 from joulery.optimizer.fill.kernel_rules import served_by
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.missing import gpus_missing
 from joulery.optimizer.fill.missing_of_many import gpus_missing_of_many
 from joulery.optimizer.fill.service import Service
 from joulery.optimizer.fill.solve import solve_lanes
-from joulery.optimizer.fill.table import LaneTable, lay_out
+from joulery.optimizer.fill.table import LaneTable
 from joulery.optimizer.fill.ways import most_served_of_many
 from joulery.optimizer.problem import Supply, supply_of
 

@@ -15,10 +15,11 @@ from joulery.optimizer.fill.engine import effort_for, find_prices
 from joulery.optimizer.fill.kernel_rules import served_by
 from joulery.optimizer.fill.kernel_shape import FEW_SETS
 from joulery.optimizer.fill.lane import Lane, LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.nearby import closer, nearby_of
 from joulery.optimizer.fill.pricing import proven
 from joulery.optimizer.fill.serving_most import counts_serving_most
-from joulery.optimizer.fill.table import LaneTable, lay_out
+from joulery.optimizer.fill.table import LaneTable
 from joulery.optimizer.problem import Kind, supply_of
 
 KINDS = (Kind("A", 1), Kind("A", 2), Kind("B", 1))

@@ -17,10 +17,10 @@ from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import effort_for, find_prices
 from joulery.optimizer.fill.finish import Finished
 from joulery.optimizer.fill.lane import LaneProblem
+from joulery.optimizer.fill.layout import lay_out
 from joulery.optimizer.fill.pricing import priced, proven
 from joulery.optimizer.fill.settled import settled
 from joulery.optimizer.fill.solve import solve_lanes
-from joulery.optimizer.fill.table import lay_out
 from joulery.optimizer.fill.whole import Chosen
 from joulery.optimizer.solution import SolveStatus
 
