@@ -6,7 +6,6 @@ process's CPU time, which neighbours on the machine do not stretch.
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -40,8 +39,6 @@ def overshoot_of(
         solved = timed(drawn(case, seed))
         # What is loaded once per process is not the deadline's; which code a fleet needs differs.
         solved(UNLIMITED_S, time.perf_counter)
-        # Nor is the collector's walk over all of that: 20 to 80 ms, once in hundreds of solves.
-        gc.freeze()
         for limit_s in limits_s:
             for name, clock in CLOCKS:
                 taken_s, status = solved(limit_s, clock)

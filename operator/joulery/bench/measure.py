@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import resource
 import time
@@ -81,7 +80,6 @@ def _measure(task: Task) -> Measured:
     prepare = engine_on(task.form, task.engine, task.time_limit_s)
     for warm_up in WARM_UPS:  # imports and compiled code are loaded once per process, not per plan
         prepare(drawn(warm_up, WARM_UP_SEED)).solve()
-    gc.freeze()  # nor does the collector walk over all of that within a plan
     cold: list[Solve] = []
     warm: list[Solve] = []
     started = time.perf_counter()

@@ -18,7 +18,7 @@ from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import UNHURRIED
 from joulery.optimizer.fill.kernel_search import OUT_OF_STEPS, cheapest_choice
 from joulery.optimizer.fill.kernel_shape import FEW_SETS
-from joulery.optimizer.fill.nearby import LOOK_UNITS, closer, nearby_of
+from joulery.optimizer.fill.nearby import PART_UNITS, closer, nearby_of
 from joulery.optimizer.fill.table import Configured, LaneTable
 from joulery.optimizer.fill.whole import Chosen
 from joulery.optimizer.problem import Floats, Ints
@@ -98,7 +98,7 @@ def finish(
         near = (
             nearby_of(table, prices, value, slack, tolerance, FEW_SETS, deadline) if slack <= most else None
         )
-        if near is None and not deadline.allows(LOOK_UNITS):
+        if near is None and not deadline.allows(PART_UNITS):
             break
         if near is None:  # too many: a smaller step may find a better plan, which then needs less
             slack = (done + slack) / 2.0

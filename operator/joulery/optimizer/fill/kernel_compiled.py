@@ -23,8 +23,7 @@ LEFT_TO_LABEL = 14
 # Shares of a lane's load below this are none.
 NOTHING = 1e-12
 
-
-# Numbers of items and kinds where there are many: half of the memory to touch.
+# Numbers of items, of which there are many: half of the memory to touch.
 Numbers = NDArray[np.int32]
 
 

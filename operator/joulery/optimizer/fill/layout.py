@@ -73,19 +73,19 @@ def _ordered(lanes: Sequence[Lane], kinds: int, options: OptionTable | None) -> 
         order = np.lexsort((capacity, kind, np.repeat(np.arange(len(lanes)), lengths)))
         kind, capacity, idle, full, place = (each[order] for each in (kind, capacity, idle, full, place))
         find_kinds(start, kind, capacity, kind_at)
-    slope = full / capacity
-    unit_w = _unit_w(np.minimum.reduceat(slope, start[:-1]), options)
-    np.subtract(full, idle, out=slope)
+    per_load = full / capacity
+    unit_w = _unit_w(np.minimum.reduceat(per_load, start[:-1]), options)
+    slope = np.subtract(full, idle, out=per_load)
     slope /= capacity
     slope /= unit_w
     idle /= unit_w
-    np.multiply(slope, capacity, out=full)
-    full += idle
+    full_cost = np.multiply(slope, capacity, out=full)
+    full_cost += idle
     upper, partial = np.zeros(2 * len(kind)), np.zeros(2 * len(kind), dtype=np.int32)
     piece_at = np.zeros((len(lanes), kinds + 1), dtype=np.int64)
     envelopes(kind_at, capacity, idle, slope, upper, partial, piece_at)
     items = Items(start, kind, capacity, idle, slope, piece_at, upper, partial)
-    return _Ordered(items, full, place, kind_at, unit_w)
+    return _Ordered(items, full_cost, place, kind_at, unit_w)
 
 
 def _unit_w(least_w: Floats, options: OptionTable | None) -> float:

@@ -20,10 +20,10 @@ from joulery.optimizer.problem import Floats, Ints
 MOST_SHAPES = 100_000
 # Space per lane in the first call, and how much more the next has; one lane never has more than MOST_FOUND.
 SPACE_PER_LANE, MORE_SPACE = 128, 8
-# Under a deadline, so many times it is asked for the time.
-MOST_LOOKS = 12
-# In units of the deadline: what one of those takes where a lane is large, as measured.
-LOOK_UNITS = 1.0
+# Parts in which lanes are looked through under a deadline, which is asked before each.
+PARTS = 12
+# In units of the deadline: what a part takes where a lane is large, as measured.
+PART_UNITS = 1.0
 
 
 def nearby_of(
@@ -45,9 +45,9 @@ def nearby_of(
     """
     found: list[Configured] = []
     # No lane waits for another, so under a deadline a few are looked through at a time.
-    step = table.lanes if deadline.stopwatch is None else -(-table.lanes // MOST_LOOKS)
+    step = table.lanes if deadline.stopwatch is None else -(-table.lanes // PARTS)
     for first in range(0, table.lanes, step):
-        if not deadline.allows(LOOK_UNITS):
+        if not deadline.allows(PART_UNITS):
             return None
         part = slice(first, min(table.lanes, first + step))
         near = _of_lanes(table, prices, value + slack, tolerance, most_sets, part)
