@@ -74,7 +74,7 @@ async def test_pools_share_one_batch_of_queries_and_keep_apart(prometheus: FakeP
     pools = [pool(ObjectKey("llm", n), demand_source=DemandSource(n)) for n in names]
     found = await reader(prometheus).read(pools, NOW_S)
     assert [found[p.key].requests_per_s for p in pools] == [float(i) for i in range(10)]
-    assert len(prometheus.asked) == 18
+    assert len(prometheus.asked) == 19
 
 
 async def test_matchers_tell_pools_of_one_model_apart(prometheus: FakePrometheus) -> None:
@@ -96,6 +96,16 @@ async def test_running_requests_are_known_by_pod(prometheus: FakePrometheus) -> 
     demand = reader(prometheus)
     await chat(demand)
     assert demand.pod_loads.running == {("llm", "a"): 10.0, ("llm", "b"): 10.0}
+
+
+async def test_running_requests_are_as_old_as_their_samples(prometheus: FakePrometheus) -> None:
+    prometheus.loads[0].pods, prometheus.loads[0].age_s = ("a", "b"), 12.0
+    demand = reader(prometheus)
+    await chat(demand)
+    assert demand.pod_loads.measured_s == {("llm", "a"): NOW_S - 12.0, ("llm", "b"): NOW_S - 12.0}
+    promqls = [asked.promql for asked in prometheus.asked]
+    by_pod = [p for p in promqls if "(namespace, pod)" in p and "num_requests_running" in p]
+    assert ["timestamp(" in p for p in by_pod] == [True, False], "figures may be newer than told, never older"
 
 
 async def test_request_rates_are_known_by_pod_over_the_window_of_shares(prometheus: FakePrometheus) -> None:

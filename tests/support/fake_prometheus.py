@@ -131,6 +131,10 @@ class FakePrometheus:
             if f"{self._metrics.ttft}_count" in promql and "rate(" not in promql:
                 namespace = load.labels["namespace"]
                 return [({"namespace": namespace, "pod": pod}, float(load.answers)) for pod in load.pods]
+            if "timestamp(" in promql:
+                return [
+                    ({"namespace": load.labels["namespace"], "pod": pod}, load.age_s) for pod in load.pods
+                ]
             total = load.requests_per_s if self._metrics.ttft in promql else load.running
             shares = load.shares or [1.0 / max(1, len(load.pods))] * len(load.pods)
             namespace = load.labels["namespace"]

@@ -14,11 +14,15 @@ ByPod = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class PodLoads:
-    """Running requests of each pod now, requests per second over the last `SHARE_WINDOW_S`, and answers begun."""
+    """What each pod had to do: requests running, and per second over the last `SHARE_WINDOW_S`; answers begun.
+
+    `measured_s` is when the running ones were counted: a sample may be read long after it was scraped.
+    """
 
     running: ByPod = field(default_factory=dict)
     requests_per_s: ByPod = field(default_factory=dict)
     answers: ByPod = field(default_factory=dict)
+    measured_s: ByPod = field(default_factory=dict)
 
 
 def with_pod_loads(fleet: Fleet, loads: PodLoads) -> Fleet:
@@ -37,11 +41,13 @@ def _variant(state: VariantState, namespace: str, loads: PodLoads) -> VariantSta
 
 def _replica(replica: Replica, namespace: str, loads: PodLoads) -> Replica:
     running = _known(loads.running, namespace, replica)
+    measured_s = _known(loads.measured_s, namespace, replica) if running is not None else None
     rate = _known(loads.requests_per_s, namespace, replica)
     answers = _known(loads.answers, namespace, replica)
     return replace(
         replica,
         running_requests=replica.running_requests if running is None else round(running),
+        running_measured_s=replica.running_measured_s if running is None else measured_s,
         requests_per_s=replica.requests_per_s if rate is None else rate,
         answers=replica.answers if answers is None else round(answers),
     )

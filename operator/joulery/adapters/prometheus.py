@@ -27,6 +27,7 @@ from joulery.adapters.prometheus_queries import (
     POD,
     Query,
     Windows,
+    age_by_pod,
     answers_by_pod,
     belongs,
     queries,
@@ -146,11 +147,12 @@ class PrometheusDemand:
         self._running: dict[tuple[str, str], float] = {}
         self._rates: dict[tuple[str, str], float] = {}
         self._answers: dict[tuple[str, str], float] = {}
+        self._measured_s: dict[tuple[str, str], float] = {}
 
     @property
     def pod_loads(self) -> PodLoads:
         """What each pod had to do at the last poll."""
-        return PodLoads(self._running, self._rates, self._answers)
+        return PodLoads(self._running, self._rates, self._answers, self._measured_s)
 
     async def read(self, pools: Sequence[Pool], now_s: float) -> Mapping[ObjectKey, Demand]:
         """Demand of every pool; queries run in a thread, since the client is synchronous."""
@@ -159,7 +161,7 @@ class PrometheusDemand:
 
     def _read_all(self, pools: Sequence[Pool], now_s: float) -> list[Demand]:
         found: list[Demand] = []
-        self._running, self._rates, self._answers = {}, {}, {}
+        self._running, self._rates, self._answers, self._measured_s = {}, {}, {}, {}
         rows = {pool.key: metrics_of(pool.engine.type, pool.engine.version) for pool in pools}
         ordered = sorted(pools, key=lambda p: str(rows[p.key]))
         for _, group in groupby(ordered, key=lambda p: str(rows[p.key])):
@@ -175,11 +177,14 @@ class PrometheusDemand:
             return [Demand(pool.key, now_s, problem=verdict) for pool in pools]
         asked = queries(pools, metrics, self._windows)
         by_pod, begun = requests_by_pod(pools, metrics), answers_by_pod(pools, metrics)
+        ages = age_by_pod(pools, metrics)
         try:
-            answers = self._client.ask_all((*asked, by_pod, begun))
+            answers = self._client.ask_all((*asked, by_pod, begun, ages))
             self._rates |= _by_pod(answers.pop(by_pod.name))
             self._answers |= _by_pod(answers.pop(begun.name))
-            # Last, so that a poll ends with it: the picture of who is busy is the newest.
+            old_s = _by_pod(answers.pop(ages.name))
+            self._measured_s |= {pod: now_s - age_s for pod, age_s in old_s.items()}
+            # Last, so that a poll ends with it: the picture of who is busy is the newest, never older than told.
             self._running |= _by_pod(self._client.ask(running_by_pod(pools, metrics)))
         except QueryError as error:
             return [Demand(pool.key, now_s, problem=error.verdict) for pool in pools]

@@ -28,6 +28,7 @@ BUCKET_RATES = "sum by (le, {g}) (rate({m}_bucket{s}[{w}]))"
 BUCKET_COUNTS = "sum by (le, {g}) (increase({m}_bucket{s}[{w}]))"
 # Judged by Prometheus' own clock, so that a skew between it and us does not look like staleness.
 AGE = "min by ({g}) (time() - timestamp({m}{s}))"
+OLDEST = "max by ({g}) (time() - timestamp({m}{s}))"
 RESETS = "sum by ({g}) (resets({m}{s}[{w}]))"
 
 
@@ -92,20 +93,22 @@ def queries(pools: Sequence[Pool], metrics: EngineMetrics, windows: Windows) -> 
 
 def running_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
     """Running requests of each pod: the least busy one is the one to remove."""
-    promql = GAUGE.format(m=metrics.running, s=selector(pools, metrics), g=f"{NAMESPACE}, {POD}")
-    return Query("running_by_pod", promql)
+    return _by_pod("running_by_pod", GAUGE, metrics.running, pools, metrics)
+
+
+def age_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
+    """How old the oldest sample of each pod's running requests is, in seconds."""
+    return _by_pod("age_by_pod", OLDEST, metrics.running, pools, metrics)
 
 
 def requests_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
     """Requests per second of each pod: who gets which share of the traffic."""
-    fill = {"m": metrics.ttft, "s": selector(pools, metrics), "g": f"{NAMESPACE}, {POD}"}
-    return Query("requests_by_pod", COUNT_RATE.format(w=duration(SHARE_WINDOW_S), **fill))
+    return _by_pod("requests_by_pod", COUNT_RATE, metrics.ttft, pools, metrics)
 
 
 def answers_by_pod(pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
     """First tokens of each pod since its engine started: a fresh one is not as fast as it will be."""
-    promql = GAUGE.format(m=f"{metrics.ttft}_count", s=selector(pools, metrics), g=f"{NAMESPACE}, {POD}")
-    return Query("answers_by_pod", promql)
+    return _by_pod("answers_by_pod", GAUGE, f"{metrics.ttft}_count", pools, metrics)
 
 
 def belongs(pool: Pool, metrics: EngineMetrics, labels: Mapping[str, str]) -> bool:
@@ -122,6 +125,11 @@ def belongs(pool: Pool, metrics: EngineMetrics, labels: Mapping[str, str]) -> bo
 def duration(seconds: float) -> str:
     """A PromQL duration in whole milliseconds, so that sub-second windows of tests work too."""
     return f"{max(1, round(seconds * 1000))}ms"
+
+
+def _by_pod(name: str, template: str, metric: str, pools: Sequence[Pool], metrics: EngineMetrics) -> Query:
+    fill = {"s": selector(pools, metrics), "g": f"{NAMESPACE}, {POD}", "w": duration(SHARE_WINDOW_S)}
+    return Query(name, template.format(m=metric, **fill))
 
 
 def _alternatives(values: Sequence[str]) -> str:

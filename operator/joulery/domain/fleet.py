@@ -29,10 +29,10 @@ class ReplicaPhase(StrEnum):
 class Replica:
     """One running engine, its times in seconds since the Unix epoch.
 
-    `requests_per_s` is over the last `SHARE_WINDOW_S`, `answers` how many requests it has begun to answer since its
-    engine started; None where nobody measured. `killed_at_s` is the end of a
-    terminating replica's grace period. `highest_since_s` is since when its load has held it at the highest clock of
-    its table, by its node's agent; None where it has not, or where no agent told.
+    `running_requests` ran at `running_measured_s`, `requests_per_s` is over the last `SHARE_WINDOW_S`, `answers` how
+    many requests it has begun to answer since its engine started; None where nobody measured. `killed_at_s` is the
+    end of a terminating replica's grace period. `highest_since_s` is since when its load has held it at the highest
+    clock of its table, by its node's agent; None where it has not, or where no agent told.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Replica:
     killed_at_s: float | None = None
     highest_since_s: float | None = None
     answers: int | None = None
+    running_measured_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

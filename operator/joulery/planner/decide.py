@@ -156,8 +156,7 @@ def _with_endings(
     notices: dict[ObjectKey, tuple[Verdict, ...]] = {}
     for view in views:
         replicas = [r for s in view.state.variants for r in s.replicas]
-        measured_s = None if view.is_stale or view.demand is None else view.demand.observed_at_s
-        ending, gone = followed(view.past.ending, replicas, now_s=now_s, measured_s=measured_s)
+        ending, gone = followed(view.past.ending, replicas, now_s=now_s)
         notices[view.key] = tuple(told(view.key, gone, now_s))
         seen.append(replace(view, past=replace(view.past, ending=ending)))
     return tuple(seen), notices

@@ -25,7 +25,7 @@ class Ending:
         since_s: when it was first seen to.
         killed_at_s: when its grace period is over, None where it is not known.
         running: requests it ran when last measured, None where it never was.
-        measured_s: when that was.
+        measured_s: when that was, which may be long before it was read.
     """
 
     pod: str
@@ -42,7 +42,7 @@ class Ending:
 
 
 def followed(
-    known: tuple[Ending, ...], replicas: Iterable[Replica], *, now_s: float, measured_s: float | None
+    known: tuple[Ending, ...], replicas: Iterable[Replica], *, now_s: float
 ) -> tuple[tuple[Ending, ...], tuple[Ending, ...]]:
     """Those ending now, and those that were and are gone.
 
@@ -50,25 +50,22 @@ def followed(
         known: those ending at the last poll.
         replicas: all of the pool.
         now_s: time of the snapshot.
-        measured_s: when running requests were measured, None where they were not.
     """
     before = {e.uid: e for e in known}
     present = {r.uid for r in replicas}
     ending = tuple(
-        _seen(before.get(r.uid), r, now_s, measured_s)
-        for r in replicas
-        if r.phase is ReplicaPhase.TERMINATING
+        _seen(before.get(r.uid), r, now_s) for r in replicas if r.phase is ReplicaPhase.TERMINATING
     )
     return ending, tuple(e for e in known if e.uid not in present)
 
 
-def _seen(known: Ending | None, replica: Replica, now_s: float, measured_s: float | None) -> Ending:
+def _seen(known: Ending | None, replica: Replica, now_s: float) -> Ending:
     if known is None:
         known = Ending(replica.name, replica.uid, now_s, replica.killed_at_s, None, None)
     known = replace(known, killed_at_s=replica.killed_at_s)
-    if known.is_empty or replica.running_requests is None or measured_s is None:
+    if known.is_empty or replica.running_requests is None or replica.running_measured_s is None:
         return known
-    return replace(known, running=replica.running_requests, measured_s=measured_s)
+    return replace(known, running=replica.running_requests, measured_s=replica.running_measured_s)
 
 
 def told(pool: ObjectKey, gone: Iterable[Ending], now_s: float) -> Iterator[Verdict]:
@@ -83,10 +80,10 @@ def _verdict(pool: ObjectKey, ending: Ending, now_s: float) -> Verdict:
     if ending.is_empty:
         return Verdict(reasons.DRAINED, f"{pod} was gone {lasted}, with no request running")
     seen = _last_seen(ending, now_s)
-    killed = ending.killed_at_s is not None and now_s >= ending.killed_at_s - _KILLED_WITHIN_S
-    if killed and ending.running != 0:
+    if ending.killed_at_s is not None and now_s >= ending.killed_at_s - _KILLED_WITHIN_S:
+        # What was idle before its end began may have been sent requests since, or may have waited for nothing.
         return Verdict(
-            reasons.REQUESTS_LOST,
+            reasons.DRAIN_UNSEEN if ending.running == 0 else reasons.REQUESTS_LOST,
             f"{pod} was killed at the end of its grace period, {lasted}, {seen}; raise "
             "terminationGracePeriodSeconds in its pod template, or find what it waited for",
         )

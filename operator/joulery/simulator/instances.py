@@ -148,8 +148,8 @@ class Instance:
         """Requests that ended since the last call."""
         return self.engine.take_finished() if self.engine is not None else None
 
-    def replica(self, epoch_s: float) -> Replica:
-        """What the API server would show of it; `epoch_s` is the wall time of the run's start."""
+    def replica(self, now_s: float, epoch_s: float) -> Replica:
+        """What the API server and Prometheus would show of it; `epoch_s` is the wall time of the run's start."""
         held_s = self.governor.highest_since_s if self.governor is not None else None
         return Replica(
             name=self.name,
@@ -160,6 +160,7 @@ class Instance:
             address="127.0.0.1",
             ready_since_s=epoch_s + self.ready_s if self.phase is Phase.READY else None,
             running_requests=self.engine.in_flight if self.engine is not None else None,
+            running_measured_s=epoch_s + now_s if self.engine is not None else None,
             deletion_cost=self.deletion_cost,
             answers=self.engine.counters().requests_total if self.engine is not None else None,
             highest_since_s=epoch_s + held_s if held_s is not None else None,

@@ -164,7 +164,7 @@ class World:
 
     def snapshot(self, now_s: float, epoch_s: float) -> Fleet:
         """The cluster as the planner would see it; `epoch_s` is the wall time of the run's start."""
-        pools = tuple(self._pool_state(world, epoch_s) for world in self.pools.values())
+        pools = tuple(self._pool_state(world, now_s, epoch_s) for world in self.pools.values())
         nodes = tuple(
             NodeState(
                 f"node-{i}", self.hardware.accelerator, self.hardware.gpus_per_node, free, agent_ready=True
@@ -173,10 +173,10 @@ class World:
         )
         return Fleet(epoch_s + now_s, pools, nodes)
 
-    def _pool_state(self, world: PoolWorld, epoch_s: float) -> PoolState:
+    def _pool_state(self, world: PoolWorld, now_s: float, epoch_s: float) -> PoolState:
         states = []
         for variant in world.pool.variants:
-            replicas = [i.replica(epoch_s) for i in world.instances if i.variant.name == variant.name]
+            replicas = [i.replica(now_s, epoch_s) for i in world.instances if i.variant.name == variant.name]
             states.append(VariantState(variant.name, world.desired.get(variant.name, 0), tuple(replicas)))
         return PoolState(world.pool, tuple(states))
 

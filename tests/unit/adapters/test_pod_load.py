@@ -39,6 +39,13 @@ def test_without_figures_the_fleet_is_as_it_was() -> None:
     assert with_pod_loads(FLEET, PodLoads()) == FLEET
 
 
+def test_when_they_were_measured_comes_beside_running_requests() -> None:
+    measured = {(CHAT.namespace, "tp4-0"): 90.0, (CHAT.namespace, "tp4-1"): 95.0}
+    loads = PodLoads({(CHAT.namespace, "tp4-0"): 2.0, (CHAT.namespace, "tp4-2"): 2.0}, measured_s=measured)
+    found = [r.running_measured_s for r in with_pod_loads(FLEET, loads).pools[0].variants[0].replicas]
+    assert found == [90.0, None, None], "a time without a figure tells nothing, nor a figure without a time"
+
+
 def test_request_rates_come_beside_running_requests() -> None:
     key = (CHAT.namespace, "tp4-1")
     fleet = with_pod_loads(FLEET, PodLoads({key: 3.0}, {key: 0.25}))

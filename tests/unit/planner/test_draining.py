@@ -15,7 +15,7 @@ from joulery.domain.keys import ObjectKey
 from joulery.domain.plan import ScaleChange
 from joulery.domain.pool import Mode
 from joulery.domain.request_class import DEFAULT_CLASSES
-from joulery.domain.verdict import ConditionStatus, ConditionType, Finding
+from joulery.domain.verdict import ConditionStatus, ConditionType, Finding, Verdict
 from joulery.planner.decide import Decision
 from joulery.planner.drain import drain_problem
 from joulery.planner.draining import Ending, followed, told
@@ -143,20 +143,33 @@ def test_the_least_busy_ready_pod_is_the_victim_and_new_ones_go_unmarked() -> No
 # ------------------------------------------------------------------ followed to the end
 
 
-def ending(running: int | None, uid: str = "u") -> Replica:
-    return Replica("chat-1", uid, ReplicaPhase.TERMINATING, 0.0, running_requests=running, killed_at_s=130.0)
+def ending(running: int | None, measured_s: float) -> Replica:
+    return Replica(
+        "chat-1",
+        "u",
+        ReplicaPhase.TERMINATING,
+        0.0,
+        running_requests=running,
+        running_measured_s=None if running is None else measured_s,
+        killed_at_s=130.0,
+    )
+
+
+def end_of(*seen: tuple[float, int | None], gone_s: float, lag_s: float = 0.0) -> Verdict:
+    """What is told of a pod seen at these times with so many requests, measured a lag before."""
+    known: tuple[Ending, ...] = ()
+    for at_s, running in seen:
+        known, gone = followed(known, (ending(running, at_s - lag_s),), now_s=at_s)
+        assert gone == ()
+    known, gone = followed(known, (), now_s=gone_s)
+    (verdict,) = told(ObjectKey("llm", "chat"), gone, gone_s)
+    assert "llm/chat-1" in verdict.message
+    return verdict
 
 
 def life(*seen: tuple[float, int | None], gone_s: float) -> str:
-    """The reason told of a pod seen at these times with so many requests, measured at the same times."""
-    known: tuple[Ending, ...] = ()
-    for at_s, running in seen:
-        known, gone = followed(known, (ending(running),), now_s=at_s, measured_s=at_s)
-        assert gone == ()
-    known, gone = followed(known, (), now_s=gone_s, measured_s=gone_s)
-    (verdict,) = told(ObjectKey("llm", "chat"), gone, gone_s)
-    assert "llm/chat-1" in verdict.message
-    return verdict.reason
+    """The reason told of a pod measured whenever it was seen."""
+    return end_of(*seen, gone_s=gone_s).reason
 
 
 def test_a_victim_seen_at_zero_has_drained() -> None:
@@ -168,12 +181,24 @@ def test_idle_before_the_end_began_is_not_yet_drained() -> None:
 
 
 def test_a_victim_killed_with_requests_running_is_named_with_their_number() -> None:
-    known, _ = followed((), (ending(3),), now_s=100.0, measured_s=100.0)
-    known, _ = followed(known, (ending(2),), now_s=125.0, measured_s=125.0)
-    _, gone = followed(known, (), now_s=130.4, measured_s=130.4)
-    (verdict,) = told(ObjectKey("llm", "chat"), gone, 130.4)
+    verdict = end_of((100.0, 3), (125.0, 2), gone_s=130.4)
     assert verdict.reason == reasons.REQUESTS_LOST
-    assert "2 requests running" in verdict.message
+    assert "2 requests running when last measured 5 s before" in verdict.message
+
+
+def test_idle_when_scraped_before_the_end_began_is_not_drained_however_late_it_is_read() -> None:
+    assert end_of((100.0, 0), (110.0, 0), gone_s=115.0, lag_s=12.0).reason == reasons.DRAIN_UNSEEN
+    assert end_of((100.0, 0), (110.0, 0), gone_s=115.0, lag_s=9.0).reason == reasons.DRAINED
+    assert (
+        end_of((100.0, 0), (110.0, 0), (120.0, 4), gone_s=130.4, lag_s=12.0).reason == reasons.REQUESTS_LOST
+    )
+
+
+def test_a_victim_killed_that_was_idle_before_its_end_began_is_not_said_to_have_gone_by_itself() -> None:
+    verdict = end_of((100.0, 0), gone_s=130.4)
+    assert verdict.reason == reasons.DRAIN_UNSEEN
+    assert "was killed at the end of its grace period" in verdict.message
+    assert "within its grace period" not in verdict.message
 
 
 def test_a_victim_gone_within_its_grace_but_not_seen_at_zero_is_named() -> None:
