@@ -212,13 +212,12 @@ def test_answers_that_a_short_grace_period_cuts_off_are_told(
     ladder: LiveCentre, loads: Mapping[ObjectKey, SteppedLoad]
 ) -> None:
     loads[LADDER.key].step_to(0.0)
-    before, many = _arrived(ladder, LADDER), 8
-    inputs, outputs = np.full(many, 64), np.full(many, 6000)
-    ladder.control.submit(str(LADDER.key), 0.1 * np.arange(many), inputs, outputs, delay_s=3.0)
-    wait_for("long requests in all pods", lambda: _arrived(ladder, LADDER) >= before + many)
-    victim = ladder.pods(LADDER)[0]["metadata"]["name"]
+    inputs, outputs = np.full(8, 64), np.full(8, 6000)
+    ladder.control.submit(str(LADDER.key), 0.1 * np.arange(8), inputs, outputs, delay_s=3.0)
+    wait_for("the long requests alone, in both pods", lambda: set(_running(ladder, LADDER).values()) == {4})
+    victim = next(iter(_running(ladder, LADDER)))
     here = f"-n={LADDER.key.namespace}"
-    ladder.centre.plane.kubectl("delete", "pod", victim, here, "--grace-period=5", "--wait=false")
+    ladder.centre.plane.kubectl("delete", "pod", victim, here, "--grace-period=8", "--wait=false")
     lost = wait_for("an Event of lost requests", lambda: told(ladder, LADDER, reasons.REQUESTS_LOST))
     assert victim in lost[0]
     assert "raise terminationGracePeriodSeconds" in lost[0]
@@ -233,9 +232,11 @@ def test_ended_agent_resets_the_clocks_of_its_node(ladder: LiveCentre) -> None:
     assert not any(name.startswith(f"{node}/") for name in ladder.locked())
 
 
-def _arrived(live: LiveCentre, pool: Any) -> int:
-    """Requests that the pool was sent so far."""
-    return int(live.control.outcomes().summary["pools"][str(pool.key)]["requests"])
+def _running(live: LiveCentre, pool: Any) -> dict[str, int]:
+    """Requests that run in each pod, as Prometheus saw last."""
+    namespace, model = pool.key.namespace, pool.demand_source.served_model_name
+    promql = f'vllm:num_requests_running{{namespace="{namespace}",model_name="{model}"}}'
+    return {s["metric"]["pod"]: int(s["value"][1]) for s in live.centre.prometheus.query(promql)}
 
 
 def _endings(live: LiveCentre, pool: Any) -> set[str]:

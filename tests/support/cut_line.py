@@ -47,9 +47,13 @@ class CutLine:
         if self._is_cut:
             writer.transport.abort()
             return
+        self._writers.add(writer)
         far_reader, far_writer = await asyncio.open_connection(*self._target)
         ends = {writer, far_writer}
         self._writers |= ends
+        if self._is_cut:
+            # While the far end was called.
+            self.cut()
         await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
         self._writers -= ends
 

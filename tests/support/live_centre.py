@@ -92,11 +92,11 @@ class SteppedLoad:
     rate_rps: float = 0.0
     steps: list[tuple[float, float]] = field(default_factory=list)
     sent: list[tuple[float, int]] = field(default_factory=list)
+    _next_s: float | None = None
 
     def __enter__(self) -> Self:
         self._over = threading.Event()
         self._failed: list[Exception] = []
-        self._ends_s = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -138,7 +138,7 @@ class SteppedLoad:
             delay_s = began_s + second - time.monotonic()
             try:
                 if self.rate_rps > 0.0:
-                    self._submit(max(0.1, delay_s))
+                    self.submit_second(max(0.1, delay_s))
                 missed = 0
             except EmulatorError:
                 missed += 1
@@ -148,16 +148,29 @@ class SteppedLoad:
             second = max(second + 1, math.floor(time.monotonic() - began_s))
             self._over.wait(max(0.0, began_s + second - time.monotonic() - 0.5))
 
-    def _submit(self, delay_s: float) -> None:
-        """Send one second, not before the end of the last one that was sent."""
+    def submit_second(self, delay_s: float) -> None:
+        """Send one second: right after the last one, or after a delay where there is none or it is over.
+
+        By the emulator's own time, as a delay counts from when it hears of it: on a busy machine the load would
+        run ahead by as much each second.
+        """
         count = max(1, round(self.rate_rps))
+        if self._next_s is not None:
+            try:
+                self._sent(count, self._start(count, start_s=self._next_s), self.sent[-1][0] + 1.0)
+            except EmulatorError:
+                self._next_s = None
+        if self._next_s is None:
+            at_s = time.time() + delay_s
+            self._sent(count, self._start(count, delay_s=delay_s), at_s)
+
+    def _start(self, count: int, **when: float) -> float:
         arrivals = 0.95 * (np.arange(count) + 0.5) / count
         inputs, outputs = np.full(count, INPUT_TOKENS), np.full(count, OUTPUT_TOKENS)
-        delay_s = max(delay_s, self._ends_s - time.monotonic())
-        at_s = time.time() + delay_s
-        self.control.submit(self.pool, arrivals, inputs, outputs, delay_s=delay_s)
-        # The delay counts from when the emulator heard of it, at the latest from now.
-        self._ends_s = time.monotonic() + delay_s + 1.0
+        return self.control.submit(self.pool, arrivals, inputs, outputs, **when)
+
+    def _sent(self, count: int, start_s: float, at_s: float) -> None:
+        self._next_s = start_s + 1.0
         self.sent.append((at_s, count))
 
 
