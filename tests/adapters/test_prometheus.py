@@ -9,7 +9,8 @@ import pytest
 
 from fake_prometheus import FakePrometheus, Load, Trouble
 from fakes import CHAT, NOW_S, pool
-from joulery.adapters.prometheus import PrometheusAccess, PrometheusClient, PrometheusDemand
+from joulery.adapters.prometheus import PrometheusDemand
+from joulery.adapters.prometheus_api import PrometheusAccess, PrometheusClient
 from joulery.domain import reasons
 from joulery.domain.demand import Demand
 from joulery.domain.fleet import SHARE_WINDOW_S

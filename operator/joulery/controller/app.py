@@ -28,7 +28,8 @@ from joulery.adapters.kube_status import KubeStatus
 from joulery.adapters.kube_targets import TargetReader
 from joulery.adapters.pod_load import PodLoads, with_pod_loads
 from joulery.adapters.pod_watch import PodWatch
-from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusAccess, PrometheusClient, PrometheusDemand
+from joulery.adapters.prometheus import RATE_SCRAPES, PrometheusDemand
+from joulery.adapters.prometheus_api import PrometheusAccess, PrometheusClient
 from joulery.controller.deciding import Decide, Decider
 from joulery.controller.following import end, follow_for_ever
 from joulery.controller.health import Health, health_app, serve
