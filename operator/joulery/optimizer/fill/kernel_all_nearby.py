@@ -55,19 +55,39 @@ def look_closer(
     """List the cheapest configuration of each lane that uses these groups, more clocks looked at.
 
     Args:
-        most: priced cost above which nothing is wanted, of every lane; where nothing else is found it is the
-            lower bound, and the cost is infinite.
+        most: priced cost of each above which nothing is wanted; where nothing else is found it is the lower
+            bound, and the cost is infinite.
     """
     for place in range(len(lane)):
         one = lane[place]
         search = Search(one, price, groups_of, per_start, tolerance, False, MOST_SETS, groups[place])
-        found = nearby(lanes, search, most[one], most_shapes, room)
-        listed.lane[place], listed.cost[place], listed.lower[place] = one, np.inf, most[one]
+        found = nearby(lanes, search, most[place], most_shapes, room)
+        listed.lane[place], listed.cost[place], listed.lower[place] = one, np.inf, most[place]
         if found > 0:
             listed.cost[place], listed.recipe[place] = room.cost[0], room.recipe[0]
-            listed.lower[place] = min(room.lower[0], most[one])
+            listed.lower[place] = min(room.lower[0], most[place])
         if found == TOO_MANY:
             listed.lower[place] = 0.0
+
+
+@compiled
+def take_closer(
+    lane: Ints, groups: Ints, rent: Floats, looked: Listed, wanted: Ints, recipe: Ints, cost: Floats, lower: Floats
+) -> None:  # fmt: skip
+    """Give all configurations of the lanes and groups that were looked at what was found of them.
+
+    Args:
+        rent: what each configuration's groups cost.
+        looked: `cost` without that, infinite where nothing was found; `lower` with it.
+        wanted: groups of each that was looked at.
+    """
+    for place in range(len(wanted)):
+        for one in range(len(lane)):
+            if lane[one] != looked.lane[place] or groups[one] != wanted[place]:
+                continue
+            lower[one] = max(lower[one], looked.lower[place] - rent[one])
+            if looked.cost[place] < cost[one]:
+                recipe[one], cost[one] = looked.recipe[place], looked.cost[place]
 
 
 @compiled

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from joulery.optimizer.fill.blocks import joined, options_within
 from joulery.optimizer.fill.deadline import Deadline
 from joulery.optimizer.fill.engine import UNHURRIED
-from joulery.optimizer.fill.kernel_all_nearby import NO_SPACE, Listed, list_nearby, look_closer, undominated
+from joulery.optimizer.fill.kernel_all_nearby import (
+    NO_SPACE,
+    Listed,
+    list_nearby,
+    look_closer,
+    take_closer,
+    undominated,
+)
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, new_room
@@ -20,6 +28,8 @@ from joulery.optimizer.problem import Floats, Ints
 MOST_SHAPES = 100_000
 # Space per lane in the first call, and how much more the next has; one lane never has more than MOST_FOUND.
 SPACE_PER_LANE, MORE_SPACE = 128, 8
+# Of a known cost, so that rounding does not drop the configuration that has it.
+ROUNDING = 1e-9
 # Parts in which lanes are looked through under a deadline, which is asked before each.
 PARTS = 12
 # In units of the deadline: what a part takes where a lane is large, as measured.
@@ -107,25 +117,25 @@ def closer(
     """The same configurations; for those at `places`, and their like, clocks are looked for more closely.
 
     Args:
-        most: priced cost of each lane beyond which no configuration is at hand.
+        most: priced cost of each lane or pool beyond which no configuration is at hand.
     """
     price, groups_of, per_start = _numbered(table, prices)
     groups = np.rint(every.use).astype(np.int64) @ row_keys(len(table.rows.slots))
     lane, wanted, listed = every.lane[places], groups[places], _space_for(len(places))
+    rent = every.use @ prices
+    # Nothing dearer than what is known can be the cheapest of its use, and most of what is near the bound is dearer.
+    known = (every.cost[places] + rent[places]) * (1.0 + ROUNDING)
     look_closer(
-        table.searched_at(prices), price, groups_of, per_start, most, tolerance, MOST_SHAPES,
+        table.searched_at(prices), price, groups_of, per_start, np.minimum(most[lane], known), tolerance, MOST_SHAPES,
         new_room(len(price)), lane, wanted, listed,
     )  # fmt: skip
     found = configured(table, lane, listed.recipe)
-    recipe, cost, lower = every.recipe.copy(), every.cost.copy(), every.lower.copy()
-    for place in range(len(places)):
-        alike = (every.lane == lane[place]) & (groups == wanted[place])
-        at_least = listed.lower[place] - every.use[places[place]] @ prices
-        lower[alike] = np.maximum(lower[alike], at_least)
-        if np.isfinite(listed.cost[place]):
-            better = alike & (cost > found.cost[place])
-            recipe[better], cost[better] = found.recipe[place], found.cost[place]
-    return replace(every, recipe=recipe, cost=cost, lower=np.minimum(lower, cost))
+    cost = np.where(np.isfinite(listed.cost), found.cost, np.inf)
+    recipe, least, lower = every.recipe.copy(), every.cost.copy(), every.lower.copy()
+    take_closer(
+        every.lane, groups, rent, Listed(lane, cost, listed.lower, found.recipe), wanted, recipe, least, lower
+    )
+    return replace(every, recipe=recipe, cost=least, lower=np.minimum(lower, least))
 
 
 def _numbered(table: LaneTable, prices: Floats) -> tuple[Floats, Ints, int]:
@@ -136,9 +146,11 @@ def _numbered(table: LaneTable, prices: Floats) -> tuple[Floats, Ints, int]:
     return price, groups_of, int(keys[-1]) if table.has_limited_starts else 0
 
 
+@cache
 def row_keys(rows: int) -> Ints:
     """Numbers without relation to each other, the same ones every time, so that sums of them tell rows apart."""
     keys: Ints = np.random.default_rng(rows).integers(1, 2**62, size=rows)
+    keys.flags.writeable = False
     return keys
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulery.optimizer.fill.kernel_compiled import FIRST_COUNT, FIRST_ITEM, PARTIAL, Items, Numbers
+from joulery.optimizer.fill.kernel_cost import cost_and_use
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_rules import Rules, switches
 from joulery.optimizer.fill.lane import LaneProblem
@@ -118,37 +119,31 @@ class Configured:
 
 def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     """Costs and use of recipes, switching included."""
-    count, item, is_full = entries(recipes)
-    items = table.items
-    load = np.where(is_full, items.capacity[item], 0.0)
-    cost = (count * (items.idle[item] + items.slope[item] * load)).sum(axis=1)
-    rest = 1.0 - (count * load).sum(axis=1)
-    partial = recipes[:, PARTIAL]
-    cost = cost + items.idle[partial] + items.slope[partial] * rest
-    per_instance = table.rows.per_instance
-    use = np.einsum("ce,cer->cr", count, per_instance[items.kind[item]]) + per_instance[items.kind[partial]]
+    # In one memory layout, as each one is compiled for itself.
+    per_instance = np.ascontiguousarray(table.rows.per_instance)
+    cost, use = np.zeros(len(lane)), np.zeros((len(lane), per_instance.shape[1]))
+    cost_and_use(table.items, per_instance, recipes, cost, use)
     if table.has_rules:
-        counts = _counts(len(per_instance), items.kind[item], count, items.kind[partial])
         starts, switching = np.zeros(len(lane), dtype=np.int64), np.zeros(len(lane))
-        switches(table.rules, lane, counts, starts, switching)
+        switches(table.rules, lane, _counts(table, recipes), starts, switching)
         cost = cost + switching
         if table.has_limited_starts:
             use[:, -1] = starts
-    return Configured(lane, recipes, cost, use.astype(np.float64), cost)
+    return Configured(lane, recipes, cost, use, cost)
 
 
 def counts_of(table: LaneTable, configured: Configured) -> Ints:
     """Instances by kind of configurations of lanes."""
-    count, item, _ = entries(configured.recipe)
-    kind = table.items.kind
-    return _counts(len(table.problem.kinds), kind[item], count, kind[configured.recipe[:, PARTIAL]])
+    return _counts(table, configured.recipe)
 
 
-def _counts(kinds: int, kind: Ints, count: Ints, partial: Ints) -> Ints:
+def _counts(table: LaneTable, recipes: Ints) -> Ints:
     """Instances by kind of each recipe."""
-    counts = np.zeros((len(kind), kinds), dtype=np.int64)
-    np.add.at(counts, (np.arange(len(kind))[:, None], kind), count)
-    np.add.at(counts, (np.arange(len(kind)), partial), 1)
+    count, item, _ = entries(recipes)
+    kind, places = table.items.kind, np.arange(len(recipes))
+    counts = np.zeros((len(recipes), len(table.problem.kinds)), dtype=np.int64)
+    np.add.at(counts, (places[:, None], kind[item]), count)
+    np.add.at(counts, (places, kind[recipes[:, PARTIAL]]), 1)
     return counts
 
 
