@@ -27,6 +27,7 @@ from joulery.optimizer.problem import Supply, supply_of
 NO_HURRY = Deadline(20.0)
 # Lanes, of 32: a thousandth. And seconds in which HiGHS seldom proves more.
 NEAR, LIMIT_S = 0.03, 1.0
+SAME = 1e-6
 LANES = 32
 
 
@@ -68,7 +69,8 @@ def test_it_sheds_hardly_more_than_the_integer_model(seed: int) -> None:
     assert least is not None
     for one, other in zip(lost(table, found), lost(table, least), strict=True):
         assert one <= other + NEAR
-        if one < other - NEAR:
+        # What HiGHS, cut short, leaves to lower weights is no measure where it serves a higher one less.
+        if one < other - SAME:
             break
 
 
