@@ -157,19 +157,19 @@ class SteppedLoad:
         count = max(1, round(self.rate_rps))
         if self._next_s is not None:
             try:
-                self._sent(count, self._start(count, start_s=self._next_s), self.sent[-1][0] + 1.0)
+                self._note(count, self._submit(count, start_s=self._next_s), self.sent[-1][0] + 1.0)
             except EmulatorError:
                 self._next_s = None
         if self._next_s is None:
             at_s = time.time() + delay_s
-            self._sent(count, self._start(count, delay_s=delay_s), at_s)
+            self._note(count, self._submit(count, delay_s=delay_s), at_s)
 
-    def _start(self, count: int, **when: float) -> float:
+    def _submit(self, count: int, **when: float) -> float:
         arrivals = 0.95 * (np.arange(count) + 0.5) / count
         inputs, outputs = np.full(count, INPUT_TOKENS), np.full(count, OUTPUT_TOKENS)
         return self.control.submit(self.pool, arrivals, inputs, outputs, **when)
 
-    def _sent(self, count: int, start_s: float, at_s: float) -> None:
+    def _note(self, count: int, start_s: float, at_s: float) -> None:
         self._next_s = start_s + 1.0
         self.sent.append((at_s, count))
 

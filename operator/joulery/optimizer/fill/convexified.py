@@ -152,7 +152,7 @@ def _with_clocks(table: LaneTable, columns: _Columns, others: Configured, point:
         number[lane, kind] = round(float(point[column]))
     taken = others.taken(np.flatnonzero(point[columns.others] > 0.5))
     of_lanes = taken.taken(np.flatnonzero(taken.lane < table.lanes))
-    number[of_lanes.lane] = counts_of(table, of_lanes)
+    number[of_lanes.lane] = counts_of(table, of_lanes.recipe)
     of_pools = taken.taken(np.flatnonzero(taken.lane >= table.lanes))
     options = of_pools.recipe[np.argsort(of_pools.lane), PARTIAL]
     found = settled(table, Service(number, np.ones(table.lanes), options, is_proven=False))

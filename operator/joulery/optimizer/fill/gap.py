@@ -90,7 +90,7 @@ def is_open(found: Finished, gap: float) -> bool:
 def _large(best: AtBest) -> NDArray[np.bool_]:
     """Lanes of many instances, the largest of them where they are many; none where lanes have rules."""
     table = best.table
-    instances = counts_of(table, best.near.taken(np.arange(table.lanes))).sum(axis=1)
+    instances = counts_of(table, best.near.recipe[: table.lanes]).sum(axis=1)
     is_large: NDArray[np.bool_] = instances > LARGE
     if is_large.sum() > MOST_LARGE:
         is_large &= instances > np.partition(instances, -MOST_LARGE - 1)[-MOST_LARGE - 1]

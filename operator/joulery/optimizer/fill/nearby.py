@@ -21,6 +21,7 @@ from joulery.optimizer.fill.kernel_all_nearby import (
 from joulery.optimizer.fill.kernel_compiled import RECIPE
 from joulery.optimizer.fill.kernel_nearby import Lanes
 from joulery.optimizer.fill.kernel_room import MOST_FOUND, TOO_MANY, new_room
+from joulery.optimizer.fill.pricing import ROUNDING
 from joulery.optimizer.fill.table import Configured, LaneTable, configured
 from joulery.optimizer.problem import Floats, Ints
 
@@ -28,8 +29,6 @@ from joulery.optimizer.problem import Floats, Ints
 MOST_SHAPES = 100_000
 # Space per lane in the first call, and how much more the next has; one lane never has more than MOST_FOUND.
 SPACE_PER_LANE, MORE_SPACE = 128, 8
-# Of a known cost, so that rounding does not drop the configuration that has it.
-ROUNDING = 1e-9
 # Parts in which lanes are looked through under a deadline, which is asked before each.
 PARTS = 12
 # In units of the deadline: what a part takes where a lane is large, as measured.

@@ -125,20 +125,15 @@ def configured(table: LaneTable, lane: Ints, recipes: Ints) -> Configured:
     cost_and_use(table.items, per_instance, recipes, cost, use)
     if table.has_rules:
         starts, switching = np.zeros(len(lane), dtype=np.int64), np.zeros(len(lane))
-        switches(table.rules, lane, _counts(table, recipes), starts, switching)
+        switches(table.rules, lane, counts_of(table, recipes), starts, switching)
         cost = cost + switching
         if table.has_limited_starts:
             use[:, -1] = starts
     return Configured(lane, recipes, cost, use, cost)
 
 
-def counts_of(table: LaneTable, configured: Configured) -> Ints:
-    """Instances by kind of configurations of lanes."""
-    return _counts(table, configured.recipe)
-
-
-def _counts(table: LaneTable, recipes: Ints) -> Ints:
-    """Instances by kind of each recipe."""
+def counts_of(table: LaneTable, recipes: Ints) -> Ints:
+    """Instances by kind of each recipe of a lane."""
     count, item, _ = entries(recipes)
     kind, places = table.items.kind, np.arange(len(recipes))
     counts = np.zeros((len(recipes), len(table.problem.kinds)), dtype=np.int64)

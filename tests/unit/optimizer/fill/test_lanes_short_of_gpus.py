@@ -26,8 +26,7 @@ from joulery.optimizer.problem import Supply, supply_of
 
 NO_HURRY = Deadline(20.0)
 # Lanes, of 32: a thousandth. And seconds in which HiGHS seldom proves more.
-NEAR, LIMIT_S = 0.03, 1.0
-SAME = 1e-6
+NEAR, LIMITS_S = 0.03, (1.0, 4.0, 16.0)
 LANES = 32
 
 
@@ -59,18 +58,26 @@ def lost(table: LaneTable, service: Service) -> list[float]:
     return [float((1.0 - service.served)[weight == w].sum()) for w in np.unique(weight)[::-1]]
 
 
+def measure_of(table: LaneTable, found: Service) -> Service:
+    """The model's, with more time while it serves the highest weight a little less: it then serves others more."""
+    for limit_s in LIMITS_S:
+        least = most_served(table, limit_s)
+        assert least is not None
+        if not 0.0 < lost(table, least)[0] - lost(table, found)[0] <= NEAR:
+            break
+    return least
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_it_sheds_hardly_more_than_the_integer_model(seed: int) -> None:
     problem = short(seed, LANES)
     table = lay_out(ruled(problem, seed) if seed % 2 else problem)
     found = most_served_of_many(table, queued(table.problem), NO_HURRY)
-    least = most_served(table, LIMIT_S)
     assert found is not None
-    assert least is not None
+    least = measure_of(table, found)
     for one, other in zip(lost(table, found), lost(table, least), strict=True):
         assert one <= other + NEAR
-        # What HiGHS, cut short, leaves to lower weights is no measure where it serves a higher one less.
-        if one < other - SAME:
+        if one < other - NEAR:
             break
 
 
@@ -94,7 +101,7 @@ def test_as_many_gpus_are_missing_as_the_integer_model_says(seed: int) -> None:
     service = most_served_of_many(table, queue, NO_HURRY)
     assert service is not None
     found = sum(each.gpus_missing for each in gpus_missing_of_many(table, queue, service, NO_HURRY))
-    least = sum(each.gpus_missing for each in gpus_missing(table, service, LIMIT_S))
+    least = sum(each.gpus_missing for each in gpus_missing(table, service, LIMITS_S[0]))
     assert found <= least + 2
 
 
